@@ -1,0 +1,106 @@
+"""Intervals for statistics of sums, when rows of one cluster (user) depend on each other.
+
+Everything measured here is a function of column sums over rows. Summed by cluster first, the sums
+of two shards add (a cluster in both is one cluster), and the clusters are the independent units
+that an interval needs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import t as student
+
+from uplift.arrays import FloatArray, IntArray
+
+__all__ = ["LEVEL", "Estimate", "bootstrap", "cluster_sums", "ratio_estimate"]
+
+#: Coverage of all intervals.
+LEVEL = 0.95
+_WEIGHTS_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval of 95 % coverage, clustered by user."""
+
+    value: float
+    lower: float
+    upper: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the three numbers by name."""
+        return {"value": self.value, "lower": self.lower, "upper": self.upper}
+
+    def __str__(self) -> str:
+        return f"{self.value:.6g} [{self.lower:.6g}, {self.upper:.6g}]"
+
+
+def cluster_sums(values: FloatArray, cluster: IntArray) -> FloatArray:
+    """Sum (n, k) columns by cluster code; returns (clusters, k)."""
+    size = int(cluster.max()) + 1
+    return np.column_stack([np.bincount(cluster, column, size) for column in values.T])
+
+
+def ratio_estimate(numerator: FloatArray, denominator: FloatArray, cluster: IntArray) -> Estimate:
+    """Estimate a ratio of sums, clustered.
+
+    ``theta = sum_i n_i / sum_i d_i``,
+    ``se^2 = G / (G - 1) * sum_c (N_c - theta D_c)^2 / D^2`` over the G clusters' sums N_c, D_c;
+    the interval is ``theta +- t(G - 1) se``. With d = 1 this is the mean. A constant ratio has a
+    zero-width interval. One cluster alone gives an infinite interval.
+
+    Parameters
+    ----------
+    numerator, denominator : (n,) rows
+    cluster : (n,) codes
+    """
+    sums = cluster_sums(np.column_stack([numerator, denominator]), cluster)
+    sums = sums[np.bincount(cluster) > 0]
+    total, count = sums.sum(axis=0), len(sums)
+    if total[1] == 0:
+        return Estimate(np.nan, -np.inf, np.inf)
+    theta = float(total[0] / total[1])
+    if count < 2:
+        return Estimate(theta, -np.inf, np.inf)
+    residual = sums[:, 0] - theta * sums[:, 1]
+    error = float(np.sqrt(count / (count - 1) * (residual @ residual)) / abs(total[1]))
+    half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Estimate(theta, theta - half, theta + half)
+
+
+def bootstrap(
+    sums: Any, statistic: Callable[[FloatArray], FloatArray], draws: int, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return lower and upper ends of intervals for a statistic of column totals.
+
+    Clusters are drawn by Poisson(1) weights; the interval holds the middle 95 % of the drawn
+    statistics.
+
+    Parameters
+    ----------
+    sums : (clusters, k) sums by cluster, dense or scipy.sparse
+    statistic : maps (k, draws) totals to (m, draws) statistics
+    draws, seed : number of draws and seed of their generator
+
+    Returns
+    -------
+    two arrays of shape (m,)
+    """
+    rng = np.random.default_rng(seed)
+    count = sums.shape[0]
+    columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
+    at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
+    drawn = [
+        statistic(columns @ rng.poisson(1.0, (count, size)).astype(np.float64))
+        for size in _pieces(draws, at_once)
+    ]
+    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    lower, upper = np.nanquantile(np.concatenate(drawn, axis=1), tails, axis=1)
+    return lower, upper
+
+
+def _pieces(total: int, size: int) -> list[int]:
+    return [size] * (total // size) + ([total % size] if total % size else [])

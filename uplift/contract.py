@@ -1,0 +1,133 @@
+"""What the columns of a randomised request log must hold; anything else stops the reading."""
+
+import numpy as np
+import pandas as pd
+
+from uplift.arrays import FloatArray
+from uplift.errors import InputError
+from uplift.schema import LogSchema
+
+__all__ = ["check_columns"]
+
+
+def check_columns(frame: pd.DataFrame, schema: LogSchema) -> None:
+    """Raise InputError at the first thing that a randomised request log cannot hold."""
+    _check_names(frame, schema)
+    if len(frame) < 2:
+        raise InputError(
+            f"the log has {len(frame)} row(s); expected at least one decision point an arm."
+        )
+    _check_arm(frame["arm"], schema)
+    _check_propensity(_numbers(frame, "propensity"))
+    for outcome in schema.outcomes:
+        _check_finite(_numbers(frame, outcome), f"outcome {outcome!r}", -np.inf)
+    if "cost" in frame:
+        _check_finite(_numbers(frame, "cost"), "cost", 0.0)
+    for column in ("session_id", "user_id", schema.cluster):
+        if column in frame and frame[column].isna().any():
+            raise InputError(
+                f"column {column!r} misses {int(frame[column].isna().sum())} values; "
+                "every row needs one."
+            )
+    _check_time(frame)
+    _check_place(frame, schema)
+
+
+def _check_names(frame: pd.DataFrame, schema: LogSchema) -> None:
+    doubled = frame.columns[frame.columns.duplicated()]
+    if len(doubled):
+        raise InputError(f"column {doubled[0]!r} occurs twice in the log; keep one of them.")
+    for column in ("arm", "propensity", *schema.outcomes):
+        if column not in frame:
+            raise InputError(
+                f"column {column!r} is not in the log, which has {_listing(list(frame.columns))}; "
+                "add it, or correct the schema."
+            )
+    if schema.cluster not in frame and schema.cluster not in ("user_id", "session_id"):
+        raise InputError(
+            f"the schema clusters by {schema.cluster!r}, which is not in the log; correct it."
+        )
+    for glob in schema.features:
+        if "*" not in glob and glob not in frame:
+            raise InputError(f"feature {glob!r} is not in the log; add it or correct the schema.")
+    if not schema.feature_columns(frame.columns):
+        raise InputError(
+            f"no column matches the features {list(schema.features)}; the log has "
+            f"{_listing(list(frame.columns))}."
+        )
+
+
+def _check_arm(arm: pd.Series, schema: LogSchema) -> None:
+    if not pd.api.types.is_integer_dtype(arm.dtype):
+        raise InputError(f"column 'arm' is of type {arm.dtype}; expected whole numbers 0, 1, ....")
+    seen = np.unique(arm.to_numpy())
+    if seen[0] < 0 or seen[-1] > schema.n_arms:
+        raise InputError(
+            f"column 'arm' holds {seen.tolist()[:10]}; the schema names arms 0 to {schema.n_arms} "
+            f"({', '.join(schema.arms)})."
+        )
+    for index, name in enumerate(schema.arms):
+        if index not in seen:
+            raise InputError(
+                f"arm {index} ({name!r}) is never logged; nothing can be learned of it: take it "
+                "out of the schema, or log it."
+            )
+
+
+def _check_propensity(propensity: FloatArray) -> None:
+    bad = ~((propensity > 0) & (propensity <= 1))  # NaN is bad as well
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"column 'propensity' holds {propensity[row]} in row {row} ({int(bad.sum())} such "
+            "rows); expected the probability of the logged arm, in (0, 1]."
+        )
+
+
+def _check_finite(values: FloatArray, what: str, low: float) -> None:
+    bad = ~(np.isfinite(values) & (values >= low))
+    if bad.any():
+        row = int(np.argmax(bad))
+        bound = "" if low == -np.inf else f" >= {low:g}"
+        raise InputError(
+            f"{what} holds {values[row]} in row {row} ({int(bad.sum())} such rows); expected a "
+            f"finite number{bound}."
+        )
+
+
+def _check_time(frame: pd.DataFrame) -> None:
+    if "timestamp" not in frame:
+        return
+    time = frame["timestamp"]
+    if not pd.api.types.is_datetime64_any_dtype(time.dtype):
+        raise InputError(f"column 'timestamp' is of type {time.dtype}; expected datetimes in UTC.")
+    if time.isna().any():
+        raise InputError(f"column 'timestamp' misses {int(time.isna().sum())} values; fill them.")
+
+
+def _check_place(frame: pd.DataFrame, schema: LogSchema) -> None:
+    for column in ("page", "position"):
+        if column not in frame:
+            continue
+        if not pd.api.types.is_integer_dtype(frame[column].dtype):
+            raise InputError(
+                f"column {column!r} is of type {frame[column].dtype}; expected whole numbers."
+            )
+        if frame[column].min() < 0:
+            raise InputError(f"column {column!r} holds {frame[column].min()}; expected >= 0.")
+    if "position" in frame and frame["position"].max() >= schema.page_length:
+        raise InputError(
+            f"column 'position' holds {frame['position'].max()}, but a page has "
+            f"{schema.page_length} slots; set page_length in the schema."
+        )
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> FloatArray:
+    kind = frame[column].dtype
+    if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
+        raise InputError(f"column {column!r} is of type {kind}; expected numbers.")
+    return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")

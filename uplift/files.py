@@ -1,0 +1,71 @@
+"""Writing that leaves either the whole file or nothing."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from uplift.errors import InputError
+
+__all__ = ["atomic_file", "atomic_folder", "check_writable", "existing_file"]
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well."""
+    target = Path(path)
+    folder = check_writable(target)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=folder)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        scratch.chmod(0o644)
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place when the block ends well.
+
+    An older folder at `path` is moved aside first, so that a reader sees the old one or the new.
+    """
+    target = Path(path)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=check_writable(target)))
+    scratch.chmod(0o755)
+    old = scratch.with_name(scratch.name + ".old")
+    try:
+        yield scratch
+        if target.exists():
+            target.rename(old)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """Return `path`, or say in one sentence that `what` is not there."""
+    target = Path(path)
+    if not target.exists():
+        raise InputError(f"{what} {str(target)!r} does not exist; check the path.")
+    return target
+
+
+def check_writable(path: str | Path) -> Path:
+    """Return the folder that `path` will be written in, made if need be and proved writable."""
+    target = Path(path)
+    folder = target.absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(target)!r} ({error.strerror or error}); "
+            "choose a folder that you may write to."
+        ) from error

@@ -1,0 +1,42 @@
+"""Uniform numbers from identifiers: the same user falls the same way in every log."""
+
+import numpy as np
+
+from uplift.arrays import FloatArray
+
+__all__ = ["hash_uniform"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def hash_uniform(ids: np.ndarray, seed: int) -> FloatArray:
+    """Map each identifier to a number in [0, 1) that depends on the identifier and the seed only.
+
+    Parameters
+    ----------
+    ids : array of shape (n,)
+        Integers, or anything pandas can hash (strings, categories).
+    seed : int
+        Another seed gives an independent mapping.
+
+    Returns
+    -------
+    array of shape (n,)
+        ``mix(id xor mix(seed)) / 2**64`` with the splitmix64 finaliser; equal identifiers get
+        equal numbers whatever the order or the rest of the log.
+    """
+    if not np.issubdtype(ids.dtype, np.integer):
+        from pandas.util import hash_array
+
+        ids = hash_array(np.asarray(ids, dtype=object).astype(str).astype(object))
+    keys = ids.astype(np.int64, copy=False).view(np.uint64) if ids.dtype.kind == "i" else ids
+    mixed = _splitmix(keys.astype(np.uint64, copy=False) ^ _splitmix(np.array([seed], np.uint64)))
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def _splitmix(keys: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        z = keys + _GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))

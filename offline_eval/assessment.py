@@ -1,0 +1,140 @@
+"""One plan before the court: its value beside the baselines, frontiers, savings, purchase rates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from offline_eval.evaluation import Evaluation, evaluate
+from offline_eval.frontier import Frontier, Saving, frontier
+from offline_eval.policies import Always, Fixed, Never, Policy, Random, walk
+from offline_eval.rates import PurchaseRate, purchase_rates
+from uplift.arrays import FloatArray
+from uplift.log import RequestLog
+from uplift.plain import to_plain
+
+__all__ = ["Assessment", "assess", "baselines"]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is known of a plan from a randomised log that it was not made with.
+
+    Attributes
+    ----------
+    evaluations : by policy name, the plan first
+    truth : mean outcome of each policy by the log's ``true_*`` columns, where it is simulated
+    frontiers : the plan's family first, then its rivals'
+    savings : requests saved at equal effect, by reference
+    rates : the purchase-rate table of the plan
+    """
+
+    evaluations: dict[str, Evaluation]
+    truth: dict[str, float]
+    frontiers: list[Frontier]
+    savings: dict[str, Saving]
+    rates: list[PurchaseRate]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts of report.json that speak of value, under their stable names."""
+        return {
+            "value": {name: self._value(name) for name in self.evaluations},
+            "saving_at_equal_effect": {
+                f"against_{name}": to_plain(saving) for name, saving in self.savings.items()
+            },
+            "purchase_rates": to_plain(self.rates),
+            "frontier": to_plain(self.frontiers),
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before believing the numbers."""
+        return [
+            f"{name}: {reason}"
+            for name, evaluation in self.evaluations.items()
+            for reason in evaluation.diagnostics.reasons
+        ]
+
+    def _value(self, name: str) -> dict[str, Any]:
+        evaluation = self.evaluations[name]
+        table: dict[str, Any] = to_plain(evaluation.value)
+        for key in ("gain", "requests", "gain_per_request"):
+            if getattr(evaluation, key) is not None:
+                table[key] = to_plain(getattr(evaluation, key))
+        if name in self.truth:
+            table["true"] = self.truth[name]
+        diagnostics = evaluation.diagnostics
+        return table | {
+            "n_effective": diagnostics.n_effective,
+            "verdict": diagnostics.verdict,
+            "reasons": list(diagnostics.reasons),
+        }
+
+
+def baselines(log: RequestLog, share: float, position: int) -> list[Policy]:
+    """Return never, always, random at a share and, where pages have positions, fixed insertion."""
+    arms = range(1, log.schema.n_arms + 1)
+    each = [Always(arm=a, name=f"always_{log.schema.arms[a]}") for a in arms]
+    policies: list[Policy] = [Never()]
+    policies.extend([Always()] if len(each) == 1 else each)
+    policies.append(Random(min(share, 1.0)))
+    if np.ptp(log.slot) > 0:
+        policies.append(Fixed(position=position))
+    return policies
+
+
+def assess(
+    log: RequestLog,
+    plan: Policy,
+    *,
+    rivals: Sequence[Policy],
+    families: Mapping[str, Sequence[Policy]],
+    outcome: FloatArray,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Assessment:
+    """Judge a plan on a randomised log that neither it nor its model was made with.
+
+    Parameters
+    ----------
+    log : the test log
+    plan : the policy that is judged
+    rivals : baselines to stand beside it
+    families : policies at many prices by family name, the plan's own family first
+    outcome : (n, A + 1) modelled outcome under each arm
+    seed : of the bootstrap
+    progress : called with (steps done, steps in all)
+    """
+    policies = [plan, *rivals]
+    total, done = len(policies) + sum(map(len, families.values())) + 1, 0
+    evaluations: dict[str, Evaluation] = {}
+    truth: dict[str, float] = {}
+    pi = np.empty(0)
+    for policy in policies:
+        probabilities = walk(policy, log)
+        pi = probabilities if policy is plan else pi
+        evaluations[policy.name] = evaluate(
+            log, policy, outcome=outcome, probabilities=probabilities
+        )
+        truth |= _truth(log, policy.name, probabilities)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+    frontiers = []
+    for name, family in families.items():
+        frontiers.append(frontier(log, family, name=name, outcome=outcome, seed=seed))
+        done += len(family)
+        if progress is not None:
+            progress(done, total)
+    references = [p for p in rivals if p.name in ("fixed", "random")]
+    savings = {p.name: frontiers[0].saving(p, seed=seed) for p in references if frontiers}
+    return Assessment(evaluations, truth, frontiers, savings, purchase_rates(log, pi))
+
+
+def _truth(log: RequestLog, name: str, pi: FloatArray) -> dict[str, float]:
+    columns = [f"true_{log.schema.primary}_{a}" for a in range(log.schema.n_arms + 1)]
+    if any(column not in log.frame for column in columns):
+        return {}
+    outcome = log.frame[columns].to_numpy(dtype=np.float64)
+    return {name: float(np.einsum("na,na->", pi, outcome) / len(log))}

@@ -1,0 +1,118 @@
+"""What a policy would have earned and spent on a randomised log."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from offline_eval.diagnostics import Diagnostics, diagnose
+from offline_eval.estimators import ESTIMATORS, Decisions
+from offline_eval.policies import Policy, walk
+from uplift.arrays import FloatArray
+from uplift.clusters import Estimate, ratio_estimate
+from uplift.effects import arm_scores
+from uplift.errors import InputError
+from uplift.log import RequestLog
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Value and requests of one policy, per decision point of the log.
+
+    Attributes
+    ----------
+    policy : its name
+    value : mean outcome by each estimator; empty when the answer is refused
+    gain : outcome gained over never requesting, ``V(pi) - V(never)``; absent when refused
+    requests : requests spent
+    gain_per_request : ``gain / requests``; absent when refused or nothing is spent
+    diagnostics : overlap of log and policy, with the verdict
+    """
+
+    policy: str
+    value: dict[str, Estimate]
+    gain: Estimate | None
+    requests: Estimate
+    gain_per_request: Estimate | None
+    diagnostics: Diagnostics
+
+
+def evaluate(
+    log: RequestLog,
+    policy: Policy,
+    *,
+    outcome: FloatArray | None = None,
+    estimators: Iterable[str] | None = None,
+    probabilities: FloatArray | None = None,
+) -> Evaluation:
+    """Estimate what a policy would have earned, one decision at a time.
+
+    The estimand is the mean primary outcome when the policy decides at a logged decision point
+    and the logging policy goes on after it; limits count the policy's own earlier requests.
+
+    Parameters
+    ----------
+    log : randomised log, not used to fit the policy or the outcome model
+    policy : what is judged
+    outcome : (n, A + 1) modelled outcome under each arm, for DR and a less noisy gain
+    estimators : names out of `ESTIMATORS`; by default all that the inputs allow
+    probabilities : (n, A + 1) the policy's, when they are known already
+
+    Raises
+    ------
+    InputError
+        An estimator is unknown, or lacks the outcome model that it needs.
+    """
+    chosen = list(estimators or (ESTIMATORS if outcome is not None else ("snips", "ips")))
+    unknown = [name for name in chosen if name not in ESTIMATORS]
+    if unknown:
+        raise InputError(f"estimator {unknown[0]!r} is unknown; choose among {list(ESTIMATORS)}.")
+    pi = walk(policy, log) if probabilities is None else probabilities
+    decisions = _decisions(log, pi, outcome)
+    cluster, ones = log.cluster, np.ones(len(log))
+    spent = pi @ np.asarray(log.schema.arm_cost)
+    requests = ratio_estimate(spent, ones, cluster)
+    diagnostics = diagnose(decisions)
+    if diagnostics.verdict == "refused":
+        return Evaluation(policy.name, {}, None, requests, None, diagnostics)
+    gained = gain_rows(log, pi, outcome)
+    return Evaluation(
+        policy.name,
+        {name: ESTIMATORS[name](decisions) for name in chosen},
+        ratio_estimate(gained, ones, cluster),
+        requests,
+        ratio_estimate(gained, spent, cluster) if spent.any() else None,
+        diagnostics,
+    )
+
+
+def gain_rows(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> FloatArray:
+    """Return rows whose mean is the policy's gain over never requesting, (n,).
+
+    ``sum_a (pi_a - 1{a = 0}) score_a`` with the doubly robust scores of `uplift.effects`.
+    """
+    model = np.zeros_like(pi) if outcome is None else outcome
+    scores = arm_scores(log.outcome(), log.arm, log.propensity, model)
+    gained: FloatArray = np.einsum("na,na->n", pi, scores) - scores[:, 0]
+    return gained
+
+
+def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Decisions:
+    if pi.shape != (len(log), log.schema.n_arms + 1):
+        raise InputError(
+            f"the policy gives probabilities of shape {pi.shape}; expected "
+            f"{(len(log), log.schema.n_arms + 1)}."
+        )
+    if np.abs(pi.sum(axis=1) - 1).max() > 1e-6:
+        raise InputError("the policy's probabilities do not sum to 1 over the arms.")
+    rows, arm = np.arange(len(log)), log.arm
+    return Decisions(
+        log.outcome(),
+        log.propensity,
+        pi[rows, arm],
+        log.cluster,
+        None if outcome is None else outcome[rows, arm],
+        None if outcome is None else np.einsum("na,na->n", pi, outcome),
+    )

@@ -1,0 +1,265 @@
+"""The command line. It holds no logic of its own: every command is a few calls of the API."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from policy.console import fail, print_summary, say, shown_stages
+from policy.progress import Stages
+from uplift.errors import InputError
+from uplift.files import check_writable
+
+if TYPE_CHECKING:
+    from uplift.log import RequestLog
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Learn the gain of an extra request, plan it under a QPS budget, prove it off-policy.",
+)
+
+LogPath = Annotated[Path, typer.Argument(help="Parquet file or folder.", metavar="LOG")]
+SchemaOption = Annotated[Path, typer.Option("--schema", "-S", help="TOML beside the log.")]
+BundleOption = Annotated[Path, typer.Option("--bundle", help="Bundle of a fitted model.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one sentence and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except InputError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror or error}.")
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        fail("stopped.")
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not a usage error of the command line
+            raise
+        fail(error.format_message())
+    sys.exit(code or 0)
+
+
+@app.command()
+def run(
+    job: Annotated[Path | None, typer.Argument(help="Job file.", metavar="[JOB.toml]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the bundle and the report.")] = Path("runs"),
+    sessions: Annotated[int | None, typer.Option(help="Sessions to simulate.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    strict: Annotated[bool, typer.Option(help="Stop at a doubtful randomisation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole loop: log, fit, plan, evaluate, report. Without a job on a simulated feed."""
+    from dataclasses import replace
+
+    from offline_eval.report import write_report
+
+    from policy.job import Job
+    from policy.loop import run_job
+
+    task = Job.read(job) if job is not None else Job()
+    task = replace(task, strict=task.strict or strict)
+    if seed is not None:
+        task = replace(task, seed=seed)
+    if sessions is not None:
+        task = replace(task, log=replace(task.log, sessions=sessions))
+    folder = out / (job.stem if job is not None else "simulated")
+    check_writable(folder)
+    with shown_stages(as_json) as stages:
+        bundle, report = run_job(task, stages)
+    bundle.save(folder / "bundle")
+    write_report(report, folder)
+    print_summary(report, as_json, folder)
+
+
+@app.command()
+def simulate(
+    sessions: Annotated[int, typer.Option(help="Number of sessions.", min=1)],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.", metavar="LOG.parquet")],
+    seed: SeedOption = 0,
+    rate: Annotated[float, typer.Option(help="Multiplies the purchase rates.")] = 1.0,
+    days: Annotated[int, typer.Option(help="Days that the log spans.", min=1)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a randomised log of the simulated feed and, beside it, its schema."""
+    from offline_eval.feed import simulate as simulate_feed
+
+    check_writable(out)
+    with shown_stages(as_json) as stages:
+        with stages.stage("simulate") as step:
+            log = simulate_feed(sessions, seed=seed, rate=rate, days=days, progress=step)
+        with stages.stage("write"):
+            log.write(out)
+            log.schema.write(out.with_suffix(".toml"))
+    say({"rows": len(log), "log": str(out), "schema": str(out.with_suffix(".toml"))}, as_json)
+
+
+@app.command()
+def schema(log: LogPath) -> None:
+    """Draft a schema for a log and print it; a person edits it."""
+    from uplift.log import draft_schema
+
+    print(draft_schema(log).to_toml(), end="")
+
+
+@app.command()
+def check(
+    log: LogPath,
+    schema: SchemaOption,
+    strict: Annotated[bool, typer.Option(help="Fail at a doubtful randomisation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a log: does it keep the contract, does it look randomised."""
+    from policy.loop import judge_log
+
+    with shown_stages(as_json) as stages:
+        about = judge_log(_read_log(log, schema, stages), strict=strict, stages=stages)
+    if as_json:
+        say(about, as_json)
+        return
+    print(f"{about['rows']:,} decision points of {about['users']:,} users.")
+    for item in about["checks"]:
+        print(f"{item['verdict']:>9}  {item['name']}: {item['sentence']}")
+
+
+@app.command()
+def fit(
+    log: LogPath,
+    schema: SchemaOption,
+    out: Annotated[Path, typer.Option(help="Bundle to write.", metavar="BUNDLE")],
+    learner: Annotated[Literal["s", "t", "logit"], typer.Option(help="How to learn.")] = "s",
+    share: Annotated[float, typer.Option(help="Share of users to fit on.")] = 0.7,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit an uplift model and measure its ranking on users held out."""
+    from policy.bundle import Bundle
+    from policy.loop import held_out_curves
+    from uplift.boosting import BoostParams
+    from uplift.model import UpliftModel
+
+    check_writable(out)
+    with shown_stages(as_json) as stages:
+        train, test = _read_log(log, schema, stages).split(share=share, seed=seed)
+        with stages.stage("fit"):
+            model = UpliftModel.fit(train, learner, BoostParams(seed=seed))
+        about = held_out_curves(model, test, seed, stages)
+    Bundle(model, evidence={"model": about}).save(out)
+    about.pop("curve")
+    say({"bundle": str(out), **about}, as_json)
+
+
+@app.command()
+def score(
+    log: LogPath,
+    bundle: BundleOption,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.", metavar="SCORES.parquet")],
+    as_json: JsonOption = False,
+) -> None:
+    """Score every decision point of a log (which needs no arms or outcomes)."""
+    from policy.bundle import Bundle
+    from uplift.log import RequestLog
+    from uplift.parquet import read_frame
+
+    check_writable(out)
+    model = Bundle.load(bundle).model
+    with shown_stages(as_json) as stages:
+        with stages.stage("read") as step:
+            points = RequestLog.unchecked(read_frame(log, step), model.schema)
+        with stages.stage("score"):
+            model.score(points).write(out)
+    say({"rows": len(points), "scores": str(out)}, as_json)
+
+
+@app.command()
+def plan(
+    scores: Annotated[Path, typer.Argument(help="Scores of `score`.", metavar="SCORES.parquet")],
+    bundle: BundleOption,
+    qps: Annotated[float | None, typer.Option(help="Budget: requests per second.")] = None,
+    requests: Annotated[float | None, typer.Option(help="Budget: requests altogether.")] = None,
+    share: Annotated[float | None, typer.Option(help="Budget: per decision point.")] = None,
+    qps_share: Annotated[
+        float | None, typer.Option(help="Budget: share of the mean page requests per second.")
+    ] = None,
+    traffic_share: Annotated[float, typer.Option(help="Share of the traffic in SCORES.")] = 1.0,
+    window_minutes: Annotated[float, typer.Option(help="Length of a window.")] = 60.0,
+    max_per_session: Annotated[int | None, typer.Option(help="Most requests a session.")] = None,
+    max_per_page: Annotated[int | None, typer.Option(help="Most requests a page.")] = None,
+    min_gap: Annotated[int, typer.Option(help="Least slots between two requests.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the hindsight decisions here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan the requests of a scored log and put the prices into the bundle."""
+    from dataclasses import replace
+
+    from policy.budget import Budget
+    from policy.bundle import Bundle
+    from policy.loop import plan_part
+    from policy.plan import plan_requests
+    from policy.problem import Limits
+    from uplift.parquet import write_frame
+    from uplift.scores import Scores
+
+    amounts = {"qps": qps, "requests": requests, "share": share, "qps_share": qps_share}
+    given = {kind: amount for kind, amount in amounts.items() if amount is not None}
+    if len(given) != 1:
+        raise InputError(
+            f"plan: {len(given)} budgets given; expected one of --qps, --requests, ..."
+        )
+    budget = Budget(*next(iter(given.items())), traffic_share)  # type: ignore[arg-type]
+    limits = Limits(max_per_session, max_per_page, min_gap)
+    old = Bundle.load(bundle)
+    with shown_stages(as_json) as stages, stages.stage("plan") as step:
+        table = Scores.read(scores, old.model.schema)
+        made = plan_requests(
+            table,
+            budget,
+            limits,
+            window_seconds=60 * window_minutes,
+            progress=lambda i, upper, lower: step(i, 100),
+        )
+    if out is not None:
+        write_frame(table.log.frame.assign(arm=made.arm), out)
+    replace(old, plan=made).save(bundle)
+    say({"bundle": str(bundle), **plan_part(made)}, as_json)
+
+
+@app.command()
+def evaluate(
+    log: LogPath,
+    bundle: BundleOption,
+    schema: SchemaOption,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json.")] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate what the bundle's plan would have earned on a log that it has not seen."""
+    from offline_eval.report import write_report
+
+    from policy.bundle import Bundle
+    from policy.loop import report_on
+
+    artefact = Bundle.load(bundle)
+    if out is not None:
+        check_writable(out)
+    with shown_stages(as_json) as stages:
+        report = report_on(artefact, _read_log(log, schema, stages), seed=seed, stages=stages)
+    if out is not None:
+        write_report(report, out)
+    print_summary(report, as_json, out)
+
+
+def _read_log(path: Path, schema: Path, stages: Stages) -> "RequestLog":
+    from uplift.log import RequestLog
+
+    with stages.stage("read") as step:
+        return RequestLog.read(path, schema, progress=step)

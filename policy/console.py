@@ -1,0 +1,111 @@
+"""What the command line shows: bars on the way, a few lines at the end, errors as a sentence."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from policy.progress import Stages
+from uplift.plain import to_plain
+
+__all__ = ["fail", "print_summary", "say", "shown_stages"]
+
+
+class _Bars(Stages):
+    """Stages with a bar each, on standard error."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def begin(self, name: str) -> None:
+        self._tasks[name] = self._progress.add_task(name, total=None)
+
+    def update(self, name: str, done: int, total: int) -> None:
+        self._progress.update(self._tasks[name], completed=done, total=total)
+
+    def end(self, name: str) -> None:
+        self._progress.update(self._tasks[name], completed=1, total=1)
+
+
+@contextmanager
+def shown_stages(quiet: bool) -> Iterator[Stages]:
+    """Yield stages that draw bars; silent ones for machines."""
+    if quiet:
+        yield Stages()
+        return
+    name = TextColumn("{task.description:<9}")
+    columns = (SpinnerColumn(), name, BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield _Bars(progress)
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say what went wrong and leave with exit code 2."""
+    print(f"request-uplift: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+def say(table: dict[str, Any], as_json: bool) -> None:
+    """Print results: as JSON, or the plain ones line by line."""
+    plain = to_plain(table)
+    if as_json:
+        print(json.dumps(plain, indent=1, allow_nan=False))
+        return
+    for key, value in plain.items():
+        if not isinstance(value, dict | list):
+            print(f"{key}: {value}")
+
+
+def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) -> None:
+    """Print a report: as JSON, or its policies as a table."""
+    if as_json:
+        print(json.dumps(report, indent=1, allow_nan=False))
+        return
+    console = Console()
+    console.print(_policies(report))
+    for saving in report["saving_at_equal_effect"].values():
+        console.print(_saving(saving))
+    for warning in report["warnings"]:
+        console.print(f"warning: {warning}", style="yellow", markup=False)
+    if folder is not None:
+        console.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _policies(report: dict[str, Any]) -> Table:
+    table = Table(title=f"{report['log']['primary']} per 1,000 decision points")
+    for heading in ("policy", "value", "gain over never", "requests", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("policy", "verdict") else "right")
+    for name, value in report["value"].items():
+        shown = value.get("dr") or value.get("snips")
+        gain, requests = value.get("gain"), f"{1000 * value['requests']['value']:.1f}"
+        table.add_row(name, _interval(shown), _interval(gain), requests, value["verdict"])
+    return table
+
+
+def _interval(estimate: dict[str, float | None] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    value, lower, upper = (1000 * (estimate[k] or 0.0) for k in ("value", "lower", "upper"))
+    return f"{value:.2f} [{lower:.2f}, {upper:.2f}]"
+
+
+def _saving(saving: dict[str, Any]) -> str:
+    shares = {"extra requests": saving["of_extra"], "all requests": saving.get("of_all")}
+    told = [
+        f"{_percent(e['value'])} of the {what} [{_percent(e['lower'])}, {_percent(e['upper'])}]"
+        for what, e in shares.items()
+        if e is not None
+    ]
+    return f"requests saved at equal effect against {saving['against']}: {', '.join(told)}"
+
+
+def _percent(share: float | None) -> str:
+    return "not reached" if share is None else f"{share:.0%}"

@@ -1,0 +1,285 @@
+"""The whole loop: log, uplift, plan, off-policy value, report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from offline_eval.assessment import Assessment, assess, baselines
+from offline_eval.rates import effects
+from policy.budget import Budget
+from policy.bundle import Bundle, package_versions
+from policy.job import Job, LogSource
+from policy.plan import RequestPlan, plan_requests
+from policy.progress import Stages
+from policy.rule import PriceRule
+from uplift.arrays import FloatArray
+from uplift.curves import QiniCurve, qini_curve
+from uplift.datasets import DATASETS
+from uplift.effects import effect_scores
+from uplift.errors import InputError
+from uplift.log import RequestLog
+from uplift.model import UpliftModel
+from uplift.plain import to_plain
+from uplift.randomisation import check_randomisation
+from uplift.scores import Scores
+
+__all__ = ["assess_plan", "held_out_curves", "judge_log", "plan_part", "report_on", "run_job"]
+
+Gain = Callable[[RequestLog], FloatArray]
+
+#: Shares of decision points whose gain is above the prices that trace the frontier.
+_FAMILY_SHARES = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25, 0.4, 0.6, 1.0)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The three parts of the users: to fit on, to plan on, to evaluate on."""
+
+    fit: RequestLog
+    plan: RequestLog
+    test: RequestLog
+
+
+def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, Any]]:
+    """Run the whole loop of a job; return the bundle and the report as plain values.
+
+    The users are split in three: the model is fitted on the first part, prices are planned on the
+    second (scores of the users that a model was fitted on are too spread), and the verdict comes
+    from the third, which neither has seen.
+    """
+    stages = stages or Stages()
+    log = _read(job.log, job.seed, stages)
+    about_log = judge_log(log, job.seed, job.strict, stages)
+    parts = _Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
+    del log  # the parts hold it once more
+    with stages.stage("fit"):
+        boosting = replace(job.boosting, seed=job.boosting.seed + job.seed)
+        model = UpliftModel.fit(parts.fit, job.learner, boosting)
+    about_model = held_out_curves(model, parts.test, job.seed, stages)
+    with stages.stage("plan") as step:
+        plan = plan_requests(
+            model.score(parts.plan),
+            job.budget.of_part(job.split.plan),
+            job.limits,
+            window_seconds=60 * job.window_minutes,
+            progress=lambda i, upper, lower: step(i, 100),
+        )
+    assessment = assess_plan(
+        model,
+        plan,
+        parts.test,
+        planned=parts.plan,
+        fixed_position=job.fixed_position,
+        seed=job.seed,
+        stages=stages,
+    )
+    report = _report(about_log, about_model, plan, assessment, stages)
+    evidence = {key: report[key] for key in ("value", "saving_at_equal_effect", "warnings")}
+    return Bundle(model, plan, evidence), report
+
+
+def judge_log(
+    log: RequestLog, seed: int = 0, strict: bool = False, stages: Stages | None = None
+) -> dict[str, Any]:
+    """Describe a log and judge its randomisation, as report.json has it.
+
+    Raises
+    ------
+    InputError
+        A check is doubtful and `strict` is set.
+    """
+    with (stages or Stages()).stage("check"):
+        checks = check_randomisation(log, seed)
+    doubtful = [check for check in checks if check.verdict == "doubtful"]
+    if strict and doubtful:
+        raise InputError(f"strict: {doubtful[0].sentence}")
+    arms = [
+        {"name": name, "rows": int(count), "share": count / len(log)}
+        for name, count in zip(log.schema.arms, np.bincount(log.arm), strict=True)
+    ]
+    pages = {"page_requests": log.n_pages} if "page" in log.frame else {}
+    return {
+        "rows": len(log),
+        "users": int(log.cluster.max()) + 1,
+        "sessions": int(log.session.max()) + 1,
+        **pages,
+        "primary": log.schema.primary,
+        "arms": arms,
+        "checks": to_plain(checks),
+        "effect": to_plain(effects(log)),
+    }
+
+
+def report_on(
+    bundle: Bundle, test: RequestLog, *, seed: int = 0, stages: Stages | None = None
+) -> dict[str, Any]:
+    """Report on a bundle's plan by a log that it has not seen.
+
+    Raises
+    ------
+    InputError
+        The bundle holds no plan.
+    """
+    if bundle.plan is None:
+        raise InputError("the bundle holds no plan yet; make one with `request-uplift plan`.")
+    stages = stages or Stages()
+    return _report(
+        judge_log(test, seed, stages=stages),
+        held_out_curves(bundle.model, test, seed, stages),
+        bundle.plan,
+        assess_plan(bundle.model, bundle.plan, test, seed=seed, stages=stages),
+        stages,
+    )
+
+
+def held_out_curves(
+    model: UpliftModel, test: RequestLog, seed: int = 0, stages: Stages | None = None
+) -> dict[str, Any]:
+    """Measure how well a model ranks users that it has not seen, as report.json has it."""
+    with (stages or Stages()).stage("curves"):
+        outcome = model.predict_outcome(test)
+        effect = effect_scores(test.outcome(), test.arm, test.propensity, outcome)
+        uplift = outcome[:, 1:] - outcome[:, :1]
+        curves = {
+            name: qini_curve(uplift[:, a], effect[:, a], test.cluster, seed=seed)
+            for a, name in enumerate(model.schema.arms[1:])
+        }
+    first = next(iter(curves.values()))
+    several = {"arms": {n: _curve_part(c) for n, c in curves.items()}} if len(curves) > 1 else {}
+    rounds = {name: booster.rounds for name, booster in model.learner.boosters_.items()}
+    return {"learner": model.learner.name, "rounds": rounds, **_curve_part(first), **several}
+
+
+def assess_plan(
+    model: UpliftModel,
+    plan: RequestPlan,
+    test: RequestLog,
+    *,
+    planned: RequestLog | None = None,
+    fixed_position: int = 25,
+    seed: int = 0,
+    stages: Stages | None = None,
+) -> Assessment:
+    """Judge a plan on a log that neither it nor its model has seen.
+
+    Parameters
+    ----------
+    model, plan : what is judged
+    test : the randomised log that it is judged on
+    planned : the log that the plan was made on; the rivals get their prices there
+    fixed_position, seed, stages : of the fixed baseline, of the bootstrap, for progress
+    """
+    log = test if planned is None else planned
+    likely = _purchase_probability(model, int(model.uplift(log).mean(axis=0).argmax()))
+    gains: dict[str, Gain] = {"plan": model.uplift, "purchase_probability": likely}
+    spent = plan.spend.sum() / plan.decision_points
+    with (stages or Stages()).stage("evaluate") as step:
+        return assess(
+            test,
+            plan.policy(model),
+            rivals=[
+                *baselines(test, spent / np.mean(test.schema.arm_cost[1:]), fixed_position),
+                _at_same_spend(plan, spent, model.score(log), likely(log)).rule(
+                    likely, "purchase_probability"
+                ),
+            ],
+            families={name: _family(plan, gain, name, log) for name, gain in gains.items()},
+            outcome=model.predict_outcome(test),
+            seed=seed,
+            progress=step,
+        )
+
+
+def plan_part(plan: RequestPlan) -> dict[str, Any]:
+    """Describe a plan, as report.json has it."""
+    table = plan.to_dict()
+    columns = ("window_start", "price", "capacity", "spend")
+    rows = zip(*(table[c] for c in columns), strict=True)
+    return {
+        "budget": table["budget"],
+        "limits": table["limits"],
+        "spend": float(plan.spend.sum()),
+        "gain": plan.gain,
+        "upper_bound": plan.upper_bound,
+        "gap": plan.gap,
+        "iterations": plan.iterations,
+        "reason": plan.reason,
+        "decision_points": plan.decision_points,
+        "prices": [
+            dict(zip(("window", "price", "capacity", "spend"), r, strict=True)) for r in rows
+        ],
+    }
+
+
+def _report(
+    about_log: dict[str, Any],
+    about_model: dict[str, Any],
+    plan: RequestPlan,
+    assessment: Assessment,
+    stages: Stages,
+) -> dict[str, Any]:
+    doubts = [c["sentence"] for c in about_log["checks"] if c["verdict"] == "doubtful"]
+    return {
+        "log": about_log,
+        "model": about_model,
+        "plan": plan_part(plan),
+        **assessment.to_dict(),
+        "warnings": [*doubts, *assessment.warnings],
+        "versions": package_versions(),
+        "seconds": stages.seconds,
+    }
+
+
+def _read(source: LogSource, seed: int, stages: Stages) -> RequestLog:
+    if source.path is None:
+        from offline_eval.feed import simulate
+
+        with stages.stage("simulate") as step:
+            return simulate(
+                source.sessions, seed=seed, rate=source.rate, days=source.days, progress=step
+            )
+    with stages.stage("read") as step:
+        if source.dataset is None:
+            return RequestLog.read(source.path, str(source.schema), progress=step)
+        if source.dataset not in DATASETS:
+            raise InputError(
+                f"dataset {source.dataset!r} is unknown; choose among {list(DATASETS)}."
+            )
+        read = DATASETS[source.dataset]
+        return read(source.path, source.outcome) if source.outcome else read(source.path)
+
+
+def _purchase_probability(model: UpliftModel, arm: int) -> Gain:
+    """Rank by the outcome without request, and give the arm that does best on average."""
+
+    def gain(log: RequestLog) -> FloatArray:
+        outcome = model.predict_outcome(log)
+        result = np.full((len(log), outcome.shape[1] - 1), -1.0)
+        result[:, arm] = outcome[:, 0]
+        return result
+
+    return gain
+
+
+def _at_same_spend(
+    plan: RequestPlan, spent: float, scores: Scores, gain: FloatArray
+) -> RequestPlan:
+    """Plan for other gains, within the same limits, as many requests per decision point."""
+    return plan_requests(scores, Budget.share(max(spent, 1e-9)), plan.limits, gain=gain)
+
+
+def _family(plan: RequestPlan, gain: Gain, name: str, log: RequestLog) -> list[PriceRule]:
+    """Return rules at one price in all windows each, from dear to cheap."""
+    per_request = gain(log) / np.asarray(log.schema.arm_cost[1:])
+    prices = np.quantile(per_request.max(axis=1), [1 - s for s in _FAMILY_SHARES])
+    return [plan.at_price(p).rule(gain, name) for p in np.unique(prices)]
+
+
+def _curve_part(curve: QiniCurve) -> dict[str, Any]:
+    return {
+        "qini": to_plain(curve.area),
+        "uplift_at": to_plain(curve.uplift_at),
+        "curve": to_plain({k: getattr(curve, k) for k in ("share", "gain", "lower", "upper")}),
+    }

@@ -1,0 +1,13 @@
+"""Plots of a report: its parts in, one SVG text out.
+
+Nothing is drawn on import: matplotlib is loaded by the functions, its style is local to them, and
+the same part gives the same bytes.
+"""
+
+from offline_eval.plots.forest import forest_plot
+from offline_eval.plots.frontier import frontier_plot
+from offline_eval.plots.prices import price_plot
+from offline_eval.plots.qini import qini_plot
+from offline_eval.plots.rates import rates_plot
+
+__all__ = ["forest_plot", "frontier_plot", "price_plot", "qini_plot", "rates_plot"]

@@ -1,0 +1,285 @@
+"""The report: one page that an analyst reads at a glance, and the same numbers as JSON."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from offline_eval.plots.forest import estimators_of, forest_plot
+from offline_eval.plots.frontier import frontier_plot
+from offline_eval.plots.numbers import (
+    PER,
+    around_zero,
+    count,
+    percent,
+    policy_name,
+    quantity,
+    shown,
+    shown_percent,
+)
+from offline_eval.plots.prices import price_plot
+from offline_eval.plots.qini import qini_plot
+from offline_eval.plots.rates import rates_plot
+from uplift.files import atomic_file
+from uplift.plain import to_plain
+
+__all__ = ["render_report", "write_report"]
+
+Table = Mapping[str, Any]
+
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_REFERENCES = {"fixed": "fixed insertion", "random": "random requests at the same rate"}
+_RIVALS = _REFERENCES | {"purchase_probability": "ranking by purchase probability"}
+_UNKNOWN_SIGN = ", which is not distinguishable from 0"
+
+
+def render_report(report: Table) -> str:
+    """Return a report as one self-contained HTML page; what the report lacks is left out.
+
+    Parameters
+    ----------
+    report : what report.json holds
+    """
+    from jinja2 import ChainableUndefined, Environment
+
+    # Undefined keys chain to nothing, so that the template can ask for what may be absent.
+    environment = Environment(
+        autoescape=True, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {"PER": PER}
+    environment.filters |= {
+        "count": count,
+        "percent": percent,
+        "policy": policy_name,
+        "quantity": quantity,
+        "shown": shown,
+        "shown_percent": shown_percent,
+    }
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(_page(to_plain(dict(report))))
+
+
+def write_report(report: Table, folder: str | Path) -> None:
+    """Write report.html and report.json into a folder, each whole or not at all.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written to.
+    """
+    plain = to_plain(dict(report))
+    texts = {
+        "report.html": render_report(plain),
+        "report.json": json.dumps(plain, indent=1, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        with atomic_file(Path(folder) / name) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+
+
+def _page(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what the template is rendered with."""
+    value = report.get("value", {})
+    plan = value.get("plan", {})
+    refused = plan.get("verdict") == "refused"
+    prices = [row.get("price") for row in report.get("plan", {}).get("prices", [])]
+    return {
+        "report": report,
+        "outcome": _outcome(report),
+        "summary": " ".join(_summary(report)),
+        "plan_value": plan,
+        "refused": refused,
+        "true_gain": None if refused else _true_gain(value),
+        "saving": None if refused else _saving(report),
+        "savings": [] if refused else _savings(report),
+        "references": _REFERENCES,
+        "estimators": estimators_of(value),
+        "arms": _curves(report),
+        "budget": _budget(report),
+        "limits": _limits(report),
+        "same_price": len(set(prices)) == 1,
+        "around_zero": around_zero,
+        "learner": _learner(report.get("model", {}).get("learner", "")),
+        "figures": _figures(report, refused),
+    }
+
+
+def _figures(report: Table, refused: bool) -> dict[str, str]:
+    """Draw what there is to draw, by name; a refused plan has neither frontier nor rates."""
+    outcome, value = _outcome(report), report.get("value", {})
+    prices = report.get("plan", {}).get("prices", [])
+    horizons = [row for row in report.get("purchase_rates", []) if "horizon" in row]
+    frontiers, curves = report.get("frontier", []), _curves(report)
+    figures = {}
+    if curves:
+        figures["qini"] = qini_plot(curves, outcome)
+    if value:
+        figures["forest"] = forest_plot(value, outcome)
+    if frontiers and not refused:
+        figures["frontier"] = frontier_plot(frontiers, value, _saving(report), outcome)
+    if len(horizons) > 1 and not refused:
+        figures["rates"] = rates_plot(horizons)
+    if len(prices) > 1:
+        figures["prices"] = price_plot(prices, outcome)
+    return figures
+
+
+def _curves(report: Table) -> dict[str, Table]:
+    """Return the held-out measures of each arm, by its name."""
+    model = report.get("model", {})
+    if "arms" in model:
+        return {name: part for name, part in model["arms"].items() if "curve" in part}
+    names = [arm["name"] for arm in report.get("log", {}).get("arms", [])[1:]]
+    return {names[0] if names else "request": model} if "curve" in model else {}
+
+
+def _outcome(report: Table) -> str:
+    return str(report.get("log", {}).get("primary", "outcome"))
+
+
+def _saving(report: Table) -> Table | None:
+    """Return the saving against fixed insertion, or against random where nothing is fixed."""
+    return next(iter(_savings(report)), None)
+
+
+def _savings(report: Table) -> list[Table]:
+    """Return the savings in order of interest; one against a refused reference says nothing."""
+    savings, value = report.get("saving_at_equal_effect", {}), report.get("value", {})
+    return [
+        savings[f"against_{name}"]
+        for name in _REFERENCES
+        if f"against_{name}" in savings and value.get(name, {}).get("verdict") != "refused"
+    ]
+
+
+def _true_gain(value: Table) -> float | None:
+    """Return the simulated truth of the plan's gain, where it is known."""
+    truths = [value.get(name, {}).get("true") for name in ("plan", "never")]
+    return None if None in truths else truths[0] - truths[1]
+
+
+def _summary(report: Table) -> Iterator[str]:
+    """Say in plain sentences what was decided and why; a refusal first."""
+    plan = report.get("value", {}).get("plan", {})
+    refused = plan.get("verdict") == "refused"
+    if refused:
+        yield " ".join(["Refused: the log cannot say what the plan is worth.", *plan["reasons"]])
+    yield from _learned(report)
+    yield from _spends(report)
+    if plan.get("gain") and not refused:
+        yield from _gains(report)
+        yield from _saves(report)
+        yield _verdict(plan)
+
+
+def _learned(report: Table) -> Iterator[str]:
+    log, learner = report.get("log", {}), report.get("model", {}).get("learner")
+    users = f" of {count(log['users'])} users" if "users" in log else ""
+    if "rows" in log:
+        yield f"The request log holds {count(log['rows'])} decision points{users}."
+    if learner:
+        yield f"The {_learner(learner)} predicts what a request gains."
+
+
+def _learner(name: str) -> str:
+    return f"{name.upper()}-learner" if len(name) <= 2 else f"{name.replace('_', ' ')} learner"
+
+
+def _spends(report: Table) -> Iterator[str]:
+    plan = report.get("plan", {})
+    if not {"spend", "decision_points"} <= plan.keys():
+        return
+    rate = plan["spend"] / max(plan["decision_points"], 1)
+    budget = _budget(report)
+    yield (
+        f"The plan spends {count(plan['spend'])} extra requests on the "
+        f"{count(plan['decision_points'])} decision points that it was made on, i.e. "
+        f"{quantity(rate, PER)} per 1,000" + (f", within a budget of {budget}." if budget else ".")
+    )
+
+
+def _gains(report: Table) -> Iterator[str]:
+    value, outcome = report["value"], _outcome(report)
+    gain = value["plan"]["gain"]
+    rivals = {
+        words: value[name]["gain"]
+        for name, words in _RIVALS.items()
+        if value.get(name, {}).get("gain") and value[name].get("verdict") != "refused"
+    }
+    against = [f"{shown(theirs, PER)} by {words}" for words, theirs in rivals.items()]
+    unsure = [words for words, theirs in rivals.items() if around_zero(theirs)]
+    verb = "loses" if (gain["upper"] is not None and gain["upper"] < 0) else "gains"
+    yield (
+        f"In the evaluation it {verb} {shown(gain, PER)} {outcome} per 1,000 decision points over "
+        f"never requesting{_UNKNOWN_SIGN if around_zero(gain) else ''}"
+        + (f"; against {_listed(against)}" if against else "")
+        + (f" (not distinguishable from 0: {_listed(unsure)})." if unsure else ".")
+    )
+
+
+def _saves(report: Table) -> Iterator[str]:
+    saving = _saving(report)
+    if saving is None:
+        return
+    reference = _REFERENCES.get(saving["against"], saving["against"])
+    if saving.get("requests") is None or saving["of_extra"]["value"] is None:
+        yield f"No price lets the plan gain as much as {reference}, so no saving can be shown."
+        return
+    yield (
+        f"To gain as much as {reference} it needs {quantity(saving['requests'], PER)} instead of "
+        f"{quantity(saving['reference_requests'], PER)} extra requests per 1,000 decision points: "
+        f"{_shares(saving)}."
+    )
+    if around_zero(saving["of_extra"]):
+        yield "This saving is not distinguishable from 0."
+    theirs = report["value"].get(saving["against"], {}).get("gain")
+    if theirs and around_zero(theirs):
+        yield f"(The gain of {reference} is itself uncertain, and the interval carries that.)"
+
+
+def _shares(saving: Table) -> str:
+    extra = f"{shown_percent(saving['of_extra'])} of the extra requests are saved"
+    if "of_all" not in saving:
+        return extra
+    of_all = shown_percent(saving["of_all"])
+    return f"{extra}, which is {of_all} of all requests, page requests included"
+
+
+def _verdict(plan: Table) -> str:
+    rows = f"effective sample size {count(plan['n_effective'])}" if "n_effective" in plan else ""
+    if plan.get("verdict") == "doubtful":
+        return " ".join(["The diagnostics doubt these numbers.", *plan.get("reasons", [])])
+    return f"The diagnostics find the evaluation sound{f' ({rows})' if rows else ''}."
+
+
+def _budget(report: Table) -> str:
+    """Return a budget in words; absent, nothing."""
+    budget = report.get("plan", {}).get("budget", {})
+    amount = budget.get("amount")
+    words = {
+        "qps": "{} extra requests per second at any time",
+        "requests": "{} extra requests altogether",
+        "share": "{} extra requests per 1,000 decision points",
+        "per_page": "{} extra requests per 1,000 page requests",
+    }
+    kind = budget.get("kind")
+    if kind not in words or amount is None:
+        return ""
+    return words[kind].format(quantity(amount, PER if "1,000" in words[kind] else 1.0))
+
+
+def _limits(report: Table) -> str:
+    """Return what one session allows, in words."""
+    limits = report.get("plan", {}).get("limits", {})
+    parts = [
+        f"at most {limits[key]} {'request' if limits[key] == 1 else 'requests'} a {where}"
+        for key, where in (("per_session", "session"), ("per_page", "page"))
+        if limits.get(key)
+    ]
+    if limits.get("min_gap"):
+        parts.append(f"at least {limits['min_gap']} slots apart")
+    return _listed(parts)
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"

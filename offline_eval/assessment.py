@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from offline_eval.evaluation import Evaluation, evaluate
+from offline_eval.evaluation import Evaluation, evaluate, gain_rows
 from offline_eval.frontier import Frontier, Saving, frontier
 from offline_eval.policies import Always, Fixed, Never, Policy, Random, walk
 from offline_eval.rates import PurchaseRate, purchase_rates
 from uplift.arrays import FloatArray
+from uplift.clusters import Estimate, ratio_estimate
 from uplift.log import RequestLog
 from uplift.plain import to_plain
 
@@ -24,6 +25,7 @@ class Assessment:
     Attributes
     ----------
     evaluations : by policy name, the plan first
+    advantages : the plan's gain over each other policy, paired on the same users
     truth : mean outcome of each policy by the log's ``true_*`` columns, where it is simulated
     frontiers : the plan's family first, then its rivals'
     savings : requests saved at equal effect, by reference
@@ -31,6 +33,7 @@ class Assessment:
     """
 
     evaluations: dict[str, Evaluation]
+    advantages: dict[str, Estimate]
     truth: dict[str, float]
     frontiers: list[Frontier]
     savings: dict[str, Saving]
@@ -62,6 +65,8 @@ class Assessment:
         for key in ("gain", "requests", "gain_per_request"):
             if getattr(evaluation, key) is not None:
                 table[key] = to_plain(getattr(evaluation, key))
+        if name in self.advantages:
+            table["plan_advantage"] = to_plain(self.advantages[name])
         if name in self.truth:
             table["true"] = self.truth[name]
         diagnostics = evaluation.diagnostics
@@ -107,20 +112,17 @@ def assess(
     progress : called with (steps done, steps in all)
     """
     policies = [plan, *rivals]
-    total, done = len(policies) + sum(map(len, families.values())) + 1, 0
-    evaluations: dict[str, Evaluation] = {}
-    truth: dict[str, float] = {}
-    pi = np.empty(0)
+    total, done = len(policies) + sum(map(len, families.values())), 0
+    walked = {}
     for policy in policies:
-        probabilities = walk(policy, log)
-        pi = probabilities if policy is plan else pi
-        evaluations[policy.name] = evaluate(
-            log, policy, outcome=outcome, probabilities=probabilities
-        )
-        truth |= _truth(log, policy.name, probabilities)
+        walked[policy.name] = walk(policy, log)
         done += 1
         if progress is not None:
             progress(done, total)
+    evaluations = {
+        policy.name: evaluate(log, policy, outcome=outcome, probabilities=walked[policy.name])
+        for policy in policies
+    }
     frontiers = []
     for name, family in families.items():
         frontiers.append(frontier(log, family, name=name, outcome=outcome, seed=seed))
@@ -129,12 +131,38 @@ def assess(
             progress(done, total)
     references = [p for p in rivals if p.name in ("fixed", "random")]
     savings = {p.name: frontiers[0].saving(p, seed=seed) for p in references if frontiers}
-    return Assessment(evaluations, truth, frontiers, savings, purchase_rates(log, pi))
+    return Assessment(
+        evaluations,
+        _advantages(log, evaluations, walked, outcome),
+        _truths(log, walked),
+        frontiers,
+        savings,
+        purchase_rates(log, walked[plan.name]),
+    )
 
 
-def _truth(log: RequestLog, name: str, pi: FloatArray) -> dict[str, float]:
+def _advantages(
+    log: RequestLog,
+    evaluations: Mapping[str, Evaluation],
+    walked: Mapping[str, FloatArray],
+    outcome: FloatArray,
+) -> dict[str, Estimate]:
+    """Return the first policy's gain over each other, where neither is refused."""
+    sound = [n for n, e in evaluations.items() if e.diagnostics.verdict != "refused"]
+    first = next(iter(evaluations))
+    if first not in sound:
+        return {}
+    gained, ones = gain_rows(log, walked[first], outcome), np.ones(len(log))
+    return {
+        name: ratio_estimate(gained - gain_rows(log, walked[name], outcome), ones, log.cluster)
+        for name in sound
+        if name != first
+    }
+
+
+def _truths(log: RequestLog, walked: Mapping[str, FloatArray]) -> dict[str, float]:
     columns = [f"true_{log.schema.primary}_{a}" for a in range(log.schema.n_arms + 1)]
     if any(column not in log.frame for column in columns):
         return {}
     outcome = log.frame[columns].to_numpy(dtype=np.float64)
-    return {name: float(np.einsum("na,na->", pi, outcome) / len(log))}
+    return {n: float(np.einsum("na,na->", pi, outcome) / len(log)) for n, pi in walked.items()}

@@ -94,17 +94,16 @@ def gain_rows(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Fl
     ``sum_a (pi_a - 1{a = 0}) score_a`` with the doubly robust scores of `uplift.effects`.
     """
     model = np.zeros_like(pi) if outcome is None else outcome
+    _check_shape("outcome", model, log)
     scores = arm_scores(log.outcome(), log.arm, log.propensity, model)
     gained: FloatArray = np.einsum("na,na->n", pi, scores) - scores[:, 0]
     return gained
 
 
 def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Decisions:
-    if pi.shape != (len(log), log.schema.n_arms + 1):
-        raise InputError(
-            f"the policy gives probabilities of shape {pi.shape}; expected "
-            f"{(len(log), log.schema.n_arms + 1)}."
-        )
+    _check_shape("probabilities", pi, log)
+    if outcome is not None:
+        _check_shape("outcome", outcome, log)
     if np.abs(pi.sum(axis=1) - 1).max() > 1e-6:
         raise InputError("the policy's probabilities do not sum to 1 over the arms.")
     rows, arm = np.arange(len(log)), log.arm
@@ -116,3 +115,11 @@ def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> D
         None if outcome is None else outcome[rows, arm],
         None if outcome is None else np.einsum("na,na->n", pi, outcome),
     )
+
+
+def _check_shape(name: str, values: FloatArray, log: RequestLog) -> None:
+    expected = (len(log), log.schema.n_arms + 1)
+    if values.shape != expected:
+        raise InputError(
+            f"{name} has shape {values.shape}; expected {expected}, rows of the log by arms."
+        )

@@ -149,6 +149,8 @@ def _requests_needed(totals: FloatArray, count: int) -> float:
 
 
 def _savings(totals: FloatArray, count: int) -> FloatArray:
-    """Share of the extra requests and of all requests saved."""
+    """Share of the extra requests and of all requests saved; 0 where there are none to save."""
     needed, reference, pages = _requests_needed(totals, count), totals[-1], totals[2 * count]
+    if reference == 0:
+        return np.zeros(2)
     return np.array([1 - needed / reference, (reference - needed) / (pages + reference)])

@@ -178,7 +178,9 @@ def _learned(report: Table) -> Iterator[str]:
     if "rows" in log:
         yield f"The request log holds {count(log['rows'])} decision points{users}."
     if learner:
-        yield f"The {_learner(learner)} predicts what a request gains."
+        fitted = log.get("split", {}).get("fit")
+        on = f", fitted on {count(fitted)} of them," if fitted else ""
+        yield f"The {_learner(learner)}{on} predicts what a request gains."
 
 
 def _learner(name: str) -> str:
@@ -202,17 +204,17 @@ def _gains(report: Table) -> Iterator[str]:
     value, outcome = report["value"], _outcome(report)
     gain = value["plan"]["gain"]
     rivals = {
-        words: value[name]["gain"]
+        words: value[name]["plan_advantage"]
         for name, words in _RIVALS.items()
-        if value.get(name, {}).get("gain") and value[name].get("verdict") != "refused"
+        if value.get(name, {}).get("plan_advantage")
     }
-    against = [f"{shown(theirs, PER)} by {words}" for words, theirs in rivals.items()]
-    unsure = [words for words, theirs in rivals.items() if around_zero(theirs)]
+    against = [f"{shown(more, PER)} more than {words}" for words, more in rivals.items()]
+    unsure = [words for words, more in rivals.items() if around_zero(more)]
     verb = "loses" if (gain["upper"] is not None and gain["upper"] < 0) else "gains"
     yield (
         f"In the evaluation it {verb} {shown(gain, PER)} {outcome} per 1,000 decision points over "
         f"never requesting{_UNKNOWN_SIGN if around_zero(gain) else ''}"
-        + (f"; against {_listed(against)}" if against else "")
+        + (f"; paired on the same users, {_listed(against)}" if against else "")
         + (f" (not distinguishable from 0: {_listed(unsure)})." if unsure else ".")
     )
 
@@ -256,16 +258,15 @@ def _budget(report: Table) -> str:
     """Return a budget in words; absent, nothing."""
     budget = report.get("plan", {}).get("budget", {})
     amount = budget.get("amount")
-    words = {
-        "qps": "{} extra requests per second at any time",
-        "requests": "{} extra requests altogether",
-        "share": "{} extra requests per 1,000 decision points",
-        "per_page": "{} extra requests per 1,000 page requests",
-    }
-    kind = budget.get("kind")
-    if kind not in words or amount is None:
+    if amount is None:
         return ""
-    return words[kind].format(quantity(amount, PER if "1,000" in words[kind] else 1.0))
+    words = {
+        "qps": f"{quantity(amount)} extra requests per second at any time",
+        "qps_share": f"{percent(amount)} of the mean page requests per second at any time",
+        "requests": f"{quantity(amount)} extra requests altogether",
+        "share": f"{quantity(amount, PER)} extra requests per 1,000 decision points",
+    }
+    return words.get(budget.get("kind"), "")
 
 
 def _limits(report: Table) -> str:

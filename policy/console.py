@@ -98,9 +98,9 @@ def _interval(estimate: dict[str, float | None] | None) -> str:
 
 
 def _saving(saving: dict[str, Any]) -> str:
-    shares = {"extra requests": saving["of_extra"], "all requests": saving.get("of_all")}
+    shares = {"the extra requests": saving["of_extra"], "all requests": saving.get("of_all")}
     told = [
-        f"{_percent(e['value'])} of the {what} [{_percent(e['lower'])}, {_percent(e['upper'])}]"
+        f"{_percent(e['value'])} of {what} [{_percent(e['lower'])}, {_percent(e['upper'])}]"
         for what, e in shares.items()
         if e is not None
     ]

@@ -29,7 +29,7 @@ class LogSource:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    sessions: int = 60_000
+    sessions: int = 150_000
     rate: float = 10.0
     days: int = 1
     path: Path | None = None

@@ -53,6 +53,7 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
     log = _read(job.log, job.seed, stages)
     about_log = judge_log(log, job.seed, job.strict, stages)
     parts = _Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
+    about_log["split"] = {name: len(part) for name, part in vars(parts).items()}
     del log  # the parts hold it once more
     with stages.stage("fit"):
         boosting = replace(job.boosting, seed=job.boosting.seed + job.seed)
@@ -200,6 +201,7 @@ def plan_part(plan: RequestPlan) -> dict[str, Any]:
     return {
         "budget": table["budget"],
         "limits": table["limits"],
+        "window_seconds": table["window_seconds"],
         "spend": float(plan.spend.sum()),
         "gain": plan.gain,
         "upper_bound": plan.upper_bound,

@@ -45,7 +45,8 @@ class PriceRule:
         """Return each arm's gain net of its price, (n, A)."""
         price = self.price[log.windows(self.window_seconds).index]
         cost = np.asarray(log.schema.arm_cost[1:])
-        return self.gain(log) - price[:, None] * cost
+        net: FloatArray = self.gain(log) - price[:, None] * cost
+        return net
 
     def probabilities(self, prepared: FloatArray, moment: Moment) -> FloatArray:
         """Return certainty for the best arm where it beats the reserve and limits allow it."""

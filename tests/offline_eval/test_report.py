@@ -79,8 +79,18 @@ def feed() -> Table:
         ),
         "never": policy(0.0089, estimate(0.0, 0.0, 0.0), 0.0, true=0.0088),
         "always": policy(0.0144, estimate(0.0054, 0.0034, 0.0074), 1.0),
-        "random": policy(0.009, estimate(0.000101, 0.000064, 0.000138), 0.0185),
-        "fixed": policy(0.0093, estimate(0.000383, -0.000282, 0.001048), 0.11),
+        "random": policy(
+            0.009,
+            estimate(0.000101, 0.000064, 0.000138),
+            0.0185,
+            plan_advantage=estimate(0.000851, 0.000137, 0.001565),
+        ),
+        "fixed": policy(
+            0.0093,
+            estimate(0.000383, -0.000282, 0.001048),
+            0.11,
+            plan_advantage=estimate(0.000569, -0.000112, 0.00125),
+        ),
     }
     prices = [
         {"window": 3600.0 * h, "price": 0.01 + 0.001 * h, "capacity": 30.0, "spend": 26.0}
@@ -102,7 +112,7 @@ def feed() -> Table:
         },
         "model": {"learner": "s", "rounds": {"outcome": 26}, **CURVE},
         "plan": {
-            "budget": {"kind": "per_page", "amount": 0.125, "traffic_share": 0.15},
+            "budget": {"kind": "qps_share", "amount": 0.125, "traffic_share": 0.15},
             "limits": {"per_page": 2, "min_gap": 10},
             "spend": 631.0,
             "gain": 11.57,
@@ -191,9 +201,9 @@ class TestFeed:
             "S-learner",
             "631 extra requests",
             "18.5 per 1,000",
-            "125 extra requests per 1,000 page requests",
+            "12.5 % of the mean page requests per second",
             "gains 0.95 [0.24, 1.67] purchase_10 per 1,000 decision points",
-            "0.101 [0.064, 0.138] by random",
+            "0.85 [0.14, 1.56] more than random",
             "90.4 % [11.7, 100.0] of the extra requests",
             "38.5 % [5.0, 42.7] of all requests",
             "evaluation sound",

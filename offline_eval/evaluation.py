@@ -1,7 +1,7 @@
 """What a policy would have earned and spent on a randomised log."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,8 @@ class Evaluation:
     ----------
     policy : its name
     value : mean outcome by each estimator; empty when the answer is refused
-    gain : outcome gained over never requesting, ``V(pi) - V(never)``; absent when refused
+    gain : outcome gained over never requesting, ``V(pi) - V(never)``; absent when refused, or
+        when the log cannot answer for never
     requests : requests spent
     gain_per_request : ``gain / requests``; absent when refused or nothing is spent
     diagnostics : overlap of log and policy, with the verdict
@@ -78,12 +79,17 @@ def evaluate(
     if diagnostics.verdict == "refused":
         return Evaluation(policy.name, {}, None, requests, None, diagnostics)
     gained = gain_rows(log, pi, outcome)
+    never = diagnose(_decisions(log, np.eye(1, pi.shape[1]).repeat(len(log), axis=0), None))
+    covered = never.verdict != "refused"
+    if not covered:
+        reasons = (*diagnostics.reasons, *(f"Gain over never: {r}" for r in never.reasons))
+        diagnostics = replace(diagnostics, verdict="doubtful", reasons=reasons)
     return Evaluation(
         policy.name,
         {name: ESTIMATORS[name](decisions) for name in chosen},
-        ratio_estimate(gained, ones, cluster),
+        ratio_estimate(gained, ones, cluster) if covered else None,
         requests,
-        ratio_estimate(gained, spent, cluster) if spent.any() else None,
+        ratio_estimate(gained, spent, cluster) if covered and spent.any() else None,
         diagnostics,
     )
 

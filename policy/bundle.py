@@ -10,11 +10,11 @@ from typing import Any
 
 from policy.plan import RequestPlan
 from uplift.errors import InputError
-from uplift.files import atomic_folder, existing_file
+from uplift.files import atomic_folder, check_writable, existing_file
 from uplift.model import UpliftModel
 from uplift.schema import LogSchema
 
-__all__ = ["FORMAT_VERSION", "Bundle", "package_versions"]
+__all__ = ["FORMAT_VERSION", "Bundle", "check_target", "package_versions"]
 
 FORMAT_VERSION = 1
 _PACKAGES = ("request-uplift", "numpy", "pandas", "scikit-learn", "xgboost", "ortools")
@@ -40,10 +40,8 @@ class Bundle:
         InputError
             `path` is a folder that is no bundle; it is not replaced.
         """
-        target = Path(path)
-        if target.exists() and not (target / "manifest.json").is_file():
-            raise InputError(f"{str(path)!r} exists and is not a bundle; choose another folder.")
-        with atomic_folder(target) as folder:
+        check_target(path)
+        with atomic_folder(path) as folder:
             self.model.save(folder / "model")
             if self.plan is not None:
                 self.plan.save(folder / "plan.json")
@@ -61,22 +59,35 @@ class Bundle:
     @classmethod
     def load(cls, path: str | Path) -> "Bundle":
         """Read a bundle; a wrong hash, an unknown version or a missing file is refused."""
-        folder = Path(path)
-        manifest = _manifest(folder)
-        for name, sha256 in manifest["sha256"].items():
-            file = folder / name
-            if folder.resolve() not in file.resolve().parents or not file.is_file():
-                raise InputError(f"bundle {str(path)!r} lacks the file {name!r}; export it anew.")
-            if _sha256(file) != sha256:
-                raise InputError(
-                    f"file {name!r} of bundle {str(path)!r} is not what the manifest says "
-                    "(sha256 differs); export it anew."
-                )
-        model = UpliftModel.load(folder / "model", LogSchema.from_dict(manifest["schema"]))
-        names = manifest["sha256"]
-        plan = RequestPlan.load(folder / "plan.json") if "plan.json" in names else None
-        text = (folder / "evidence.json").read_text() if "evidence.json" in names else "{}"
-        return cls(model, plan, json.loads(text))
+        folder = existing_file(path, "bundle")
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text())
+            _check_version(folder, manifest["format_version"])
+            _check_files(folder, manifest["sha256"])
+            schema = LogSchema.from_dict(manifest["schema"])
+            model = UpliftModel.load(folder / "model", schema)
+            plan = folder / "plan.json"
+            evidence = folder / "evidence.json"
+            return cls(
+                model,
+                RequestPlan.load(plan) if plan.is_file() else None,
+                json.loads(evidence.read_text()) if evidence.is_file() else {},
+            )
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{str(path)!r} is not a bundle that can be read "
+                f"({type(error).__name__}: {error}); export it anew."
+            ) from error
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse to write a bundle over something else, or where nothing can be written."""
+    target = Path(path)
+    if target.exists() and not (target / "manifest.json").is_file():
+        raise InputError(f"{str(path)!r} exists and is not a bundle; choose another folder.")
+    check_writable(target)
 
 
 def package_versions() -> dict[str, str]:
@@ -84,19 +95,31 @@ def package_versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES}
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    file = existing_file(folder, "bundle") / "manifest.json"
-    try:
-        manifest: dict[str, Any] = json.loads(file.read_text())
-        found = manifest["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(folder)!r} is not a bundle (no readable manifest.json).") from error
+def _check_version(folder: Path, found: Any) -> None:
     if found != FORMAT_VERSION:
         raise InputError(
             f"bundle {str(folder)!r} has format version {found}; this release reads "
             f"{FORMAT_VERSION}: upgrade request-uplift or export it anew."
         )
-    return manifest
+
+
+def _check_files(folder: Path, sha256: dict[str, str]) -> None:
+    """Hold every file against the manifest; none may be missing, changed, or there unlisted."""
+    for name, expected in sha256.items():
+        file = folder / name
+        if folder.resolve() not in file.resolve().parents or not file.is_file():
+            raise InputError(f"bundle {str(folder)!r} lacks the file {name!r}; export it anew.")
+        if _sha256(file) != expected:
+            raise InputError(
+                f"file {name!r} of bundle {str(folder)!r} is not what the manifest says "
+                "(sha256 differs); export it anew."
+            )
+    unlisted = set(_files(folder)) - {*sha256, "manifest.json"}
+    if unlisted:
+        raise InputError(
+            f"bundle {str(folder)!r} holds {sorted(unlisted)[0]!r}, which its manifest does not "
+            "list; export it anew."
+        )
 
 
 def _files(folder: Path) -> list[str]:

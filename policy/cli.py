@@ -1,5 +1,6 @@
 """The command line. It holds no logic of its own: every command is a few calls of the API."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,11 +28,13 @@ LogPath = Annotated[Path, typer.Argument(help="Parquet file or folder.", metavar
 SchemaOption = Annotated[Path, typer.Option("--schema", "-S", help="TOML beside the log.")]
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Bundle of a fitted model.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
 
 def main() -> None:
     """Run the command line; bad input ends in one sentence and exit code 2."""
+    # Threads that spin while they wait make every other process on the machine crawl.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
     except InputError as error:
@@ -54,7 +57,7 @@ def run(
     job: Annotated[Path | None, typer.Argument(help="Job file.", metavar="[JOB.toml]")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundle and the report.")] = Path("runs"),
     sessions: Annotated[int | None, typer.Option(help="Sessions to simulate.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", min=0)] = None,
     strict: Annotated[bool, typer.Option(help="Stop at a doubtful randomisation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +65,7 @@ def run(
     from dataclasses import replace
 
     from offline_eval.report import write_report
-
+    from policy.bundle import check_target
     from policy.job import Job
     from policy.loop import run_job
 
@@ -73,7 +76,7 @@ def run(
     if sessions is not None:
         task = replace(task, log=replace(task.log, sessions=sessions))
     folder = out / (job.stem if job is not None else "simulated")
-    check_writable(folder)
+    check_target(folder / "bundle")
     with shown_stages(as_json) as stages:
         bundle, report = run_job(task, stages)
     bundle.save(folder / "bundle")
@@ -142,12 +145,12 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Fit an uplift model and measure its ranking on users held out."""
-    from policy.bundle import Bundle
+    from policy.bundle import Bundle, check_target
     from policy.loop import held_out_curves
     from uplift.boosting import BoostParams
     from uplift.model import UpliftModel
 
-    check_writable(out)
+    check_target(out)
     with shown_stages(as_json) as stages:
         train, test = _read_log(log, schema, stages).split(share=share, seed=seed)
         with stages.stage("fit"):
@@ -244,7 +247,6 @@ def evaluate(
 ) -> None:
     """Estimate what the bundle's plan would have earned on a log that it has not seen."""
     from offline_eval.report import write_report
-
     from policy.bundle import Bundle
     from policy.loop import report_on
 

@@ -37,8 +37,8 @@ class _Bars(Stages):
 
 @contextmanager
 def shown_stages(quiet: bool) -> Iterator[Stages]:
-    """Yield stages that draw bars; silent ones for machines."""
-    if quiet:
+    """Yield stages that draw bars; silent ones for machines and where no one watches."""
+    if quiet or not sys.stderr.isatty():
         yield Stages()
         return
     name = TextColumn("{task.description:<9}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from policy.budget import Budget
 from policy.problem import Limits
@@ -73,7 +73,7 @@ class Job:
 
     log: LogSource = LogSource()
     split: Split = Split()
-    learner: str = "s"
+    learner: Literal["s", "t", "logit"] = "s"
     boosting: BoostParams = BoostParams()  # noqa: RUF009  (frozen)
     budget: Budget = Budget.qps_share(0.125)  # noqa: RUF009  (frozen)
     limits: Limits = Limits(per_page=2, min_gap=10)  # noqa: RUF009  (frozen)
@@ -81,6 +81,13 @@ class Job:
     fixed_position: int = 25
     strict: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or self.fixed_position < 0:
+            raise InputError(
+                f"job: seed is {self.seed} and fixed_position {self.fixed_position}; expected "
+                "both to be 0 or more."
+            )
 
     @classmethod
     def read(cls, path: str | Path) -> "Job":

@@ -121,10 +121,16 @@ def report_on(
     Raises
     ------
     InputError
-        The bundle holds no plan.
+        The bundle holds no plan, or was made for other arms or another outcome.
     """
     if bundle.plan is None:
         raise InputError("the bundle holds no plan yet; make one with `request-uplift plan`.")
+    asked, known = test.schema, bundle.model.schema
+    if (asked.arms, asked.primary) != (known.arms, known.primary):
+        raise InputError(
+            f"the log's schema has arms {list(asked.arms)} and primary {asked.primary!r}; the "
+            f"bundle was made for {list(known.arms)} and {known.primary!r}: use its schema."
+        )
     stages = stages or Stages()
     return _report(
         judge_log(test, seed, stages=stages),

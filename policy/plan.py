@@ -10,7 +10,7 @@ import numpy as np
 
 from policy.budget import Budget
 from policy.problem import Demand, Limits, assignment_in_input_order
-from policy.rule import PriceRule
+from policy.rule import PriceRule, net_gain
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 from uplift.files import atomic_file
@@ -39,6 +39,7 @@ class RequestPlan:
     gap : ``(upper_bound - gain) / upper_bound``
     decision_points : of the planned log
     iterations, reason : how the solver went and why it stopped
+    tie_share : share that the hindsight plan takes of the points whose gain equals the price
     reserve : worth of keeping a request for later in the session
     arm : (n,) the hindsight plan itself, in the order of the scores; not saved
     """
@@ -56,6 +57,7 @@ class RequestPlan:
     decision_points: int
     iterations: int
     reason: str
+    tie_share: float = 0.0
     reserve: float = 0.0
     arm: IntArray | None = None
 
@@ -65,7 +67,15 @@ class RequestPlan:
 
     def rule(self, gain: Callable[[RequestLog], FloatArray], name: str) -> PriceRule:
         """Return the plan's rule for another source of gains."""
-        return PriceRule(name, gain, self.price, self.window_seconds, self.limits, self.reserve)
+        return PriceRule(
+            name,
+            gain,
+            self.price,
+            self.window_seconds,
+            self.limits,
+            self.reserve,
+            self.tie_share,
+        )
 
     def at_price(self, price: float) -> "RequestPlan":
         """Return the plan with one price in all windows."""
@@ -143,9 +153,10 @@ def plan_requests(
 
     log, windows = scores.log, scores.log.windows(window_seconds)
     capacity = budget.capacity(log, windows)
+    gains, cost = scores.uplift if gain is None else gain, np.asarray(log.schema.arm_cost[1:])
     demand, order = Demand.from_points(
-        scores.uplift if gain is None else gain,
-        np.asarray(log.schema.arm_cost[1:]),
+        gains,
+        cost,
         session=log.session,
         window=windows.index,
         n_windows=len(windows.start),
@@ -157,6 +168,8 @@ def plan_requests(
         if exact
         else solve_decomposition(demand, capacity, limits, gap=gap, progress=progress)
     )
+    arm = assignment_in_input_order(solution.arm, order)
+    net = net_gain(gains, solution.window_price[windows.index], cost).max(axis=1)
     return RequestPlan(
         budget,
         limits,
@@ -171,5 +184,6 @@ def plan_requests(
         len(log),
         solution.iterations,
         solution.reason,
-        arm=assignment_in_input_order(solution.arm, order),
+        tie_share=float((arm[net == 0] > 0).mean()) if (net == 0).any() else 0.0,
+        arm=arm,
     )

@@ -10,7 +10,10 @@ from policy.problem import Limits
 from uplift.arrays import FloatArray
 from uplift.log import RequestLog
 
-__all__ = ["PriceRule"]
+__all__ = ["PriceRule", "net_gain"]
+
+#: Gains this near to the price, relative to it, are ties: solvers know prices no better.
+TIE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class PriceRule:
     """The plan as a policy for sessions that nobody knows yet.
 
     ``request arm a* = argmax_a gain[a] - price[w] cost[a]  iff that is > reserve``
+
+    Where the two are equal, to a thousandth of the price, the rule requests with probability
+    `tie_share`: points of equal gain share what the budget leaves for them.
 
     Attributes
     ----------
@@ -27,6 +33,7 @@ class PriceRule:
     window_seconds : length of a window
     limits : what a session allows; the rule's own requests count
     reserve : worth of keeping the request for later
+    tie_share : probability of a request where gain and price are equal
     """
 
     name: str
@@ -35,6 +42,7 @@ class PriceRule:
     window_seconds: float
     limits: Limits
     reserve: float = 0.0
+    tie_share: float = 0.0
 
     @property
     def has_memory(self) -> bool:
@@ -42,19 +50,20 @@ class PriceRule:
         return self.limits != Limits()
 
     def prepare(self, log: RequestLog) -> FloatArray:
-        """Return each arm's gain net of its price, (n, A)."""
+        """Return each arm's gain net of its price, (n, A); 0 where they are equal."""
         price = self.price[log.windows(self.window_seconds).index]
-        cost = np.asarray(log.schema.arm_cost[1:])
-        net: FloatArray = self.gain(log) - price[:, None] * cost
-        return net
+        return net_gain(self.gain(log), price, np.asarray(log.schema.arm_cost[1:]))
 
     def probabilities(self, prepared: FloatArray, moment: Moment) -> FloatArray:
         """Return certainty for the best arm where it beats the reserve and limits allow it."""
         best = prepared.argmax(axis=1)
         rows = np.arange(len(prepared))
-        wanted = (prepared[rows, best] > self.reserve) & self._allowed(moment)
+        net = prepared[rows, best] - self.reserve
+        share = np.where(net > 0, 1.0, np.where(net == 0, self.tie_share, 0.0))
+        share *= self._allowed(moment)
         result = np.zeros((len(prepared), prepared.shape[1] + 1))
-        result[rows, np.where(wanted, best + 1, 0)] = 1.0
+        result[:, 0] = 1 - share
+        result[rows, best + 1] = share
         return result
 
     def _allowed(self, moment: Moment) -> np.ndarray:
@@ -65,3 +74,11 @@ class PriceRule:
         if limits.per_page is not None:
             allowed &= moment.requests_on_page < limits.per_page
         return allowed
+
+
+def net_gain(gain: FloatArray, price: FloatArray, cost: FloatArray) -> FloatArray:
+    """Return ``gain - price cost``, (n, A), and exactly 0 at ties; price (n,), cost (A,)."""
+    paid = price[:, None] * cost
+    net: FloatArray = gain - paid
+    net[np.abs(net) <= TIE_TOLERANCE * np.abs(paid)] = 0.0
+    return net

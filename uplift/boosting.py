@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from uplift.cross_fit import fold_masks
+from uplift.errors import InputError
 
 __all__ = ["BoostParams", "BoostTask", "BoostedModel", "Objective", "train", "train_cross_fitted"]
 
@@ -39,6 +40,15 @@ class BoostParams:
     patience: int = 20
     n_threads: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"max_rounds": 1, "max_depth": 1, "max_bin": 2, "patience": 1, "n_threads": 0}
+        for name, bound in (least | {"seed": 0, "min_child_weight": 0, "reg_lambda": 0}).items():
+            if not bound <= getattr(self, name) < 2**31:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least {bound}.")
+        for name in ("learning_rate", "subsample"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected it in (0, 1].")
 
 
 @dataclass(frozen=True)
@@ -141,9 +151,13 @@ class BoostedModel:
         return cls(xgb.Booster(model_file=path), tuple(types))
 
 
-def train(task: BoostTask, params: BoostParams) -> BoostedModel:
-    """Boost for `max_rounds` rounds."""
-    booster = xgb.train(task.options(params), task.matrix(params), params.max_rounds)
+def train(task: BoostTask, params: BoostParams, rounds: int | None = None) -> BoostedModel:
+    """Boost for some rounds, `max_rounds` by default."""
+    booster = xgb.train(
+        task.options(params),
+        task.matrix(params),
+        params.max_rounds if rounds is None else rounds,
+    )
     return BoostedModel(booster, task.types)
 
 
@@ -159,8 +173,7 @@ def train_cross_fitted(task: BoostTask, folds: IntArray, params: BoostParams) ->
         for held in fold_masks(folds)
         if not held.all()
     ]
-    rounds = _best_rounds(losses) if losses else params.max_rounds
-    return train(task, replace(params, max_rounds=rounds))
+    return train(task, params, _best_rounds(losses) if losses else None)
 
 
 def _held_out_loss(fit: BoostTask, held: BoostTask, params: BoostParams) -> list[float]:

@@ -93,12 +93,15 @@ def bootstrap(
     count = sums.shape[0]
     columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
     at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
-    drawn = [
-        statistic(columns @ rng.poisson(1.0, (count, size)).astype(np.float64))
-        for size in _pieces(draws, at_once)
-    ]
-    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    lower, upper = np.nanquantile(np.concatenate(drawn, axis=1), tails, axis=1)
+    with np.errstate(invalid="ignore"):  # a draw of no cluster at all has no statistic
+        drawn = [
+            statistic(columns @ rng.poisson(1.0, (count, size)).astype(np.float64))
+            for size in _pieces(draws, at_once)
+        ]
+    draws_by_row = np.concatenate(drawn, axis=1)
+    # Outward to a drawn value: a statistic may be infinite in some draws.
+    lower = np.nanquantile(draws_by_row, (1 - LEVEL) / 2, axis=1, method="lower")
+    upper = np.nanquantile(draws_by_row, (1 + LEVEL) / 2, axis=1, method="higher")
     return lower, upper
 
 

@@ -7,7 +7,11 @@ from uplift.arrays import FloatArray
 from uplift.errors import InputError
 from uplift.schema import LogSchema
 
-__all__ = ["check_columns"]
+__all__ = ["LARGEST", "check_columns", "check_propensity"]
+
+#: Outcomes and costs stay below this in size: boosters compute in float32.
+LARGEST = 1e30
+_LAST_PLACE = 32_767
 
 
 def check_columns(frame: pd.DataFrame, schema: LogSchema) -> None:
@@ -18,22 +22,22 @@ def check_columns(frame: pd.DataFrame, schema: LogSchema) -> None:
             f"the log has {len(frame)} row(s); expected at least one decision point an arm."
         )
     _check_arm(frame["arm"], schema)
-    _check_propensity(_numbers(frame, "propensity"))
+    check_propensity(_numbers(frame, "propensity"))
     for outcome in schema.outcomes:
         _check_finite(_numbers(frame, outcome), f"outcome {outcome!r}", -np.inf)
     if "cost" in frame:
         _check_finite(_numbers(frame, "cost"), "cost", 0.0)
     for column in ("session_id", "user_id", schema.cluster):
-        if column in frame and frame[column].isna().any():
-            raise InputError(
-                f"column {column!r} misses {int(frame[column].isna().sum())} values; "
-                "every row needs one."
-            )
+        if column in frame:
+            _check_there(frame[column])
     _check_time(frame)
     _check_place(frame, schema)
 
 
 def _check_names(frame: pd.DataFrame, schema: LogSchema) -> None:
+    unnamed = [column for column in frame.columns if not isinstance(column, str)]
+    if unnamed:
+        raise InputError(f"column {unnamed[0]!r} has no name in letters; name every column.")
     doubled = frame.columns[frame.columns.duplicated()]
     if len(doubled):
         raise InputError(f"column {doubled[0]!r} occurs twice in the log; keep one of them.")
@@ -60,6 +64,7 @@ def _check_names(frame: pd.DataFrame, schema: LogSchema) -> None:
 def _check_arm(arm: pd.Series, schema: LogSchema) -> None:
     if not pd.api.types.is_integer_dtype(arm.dtype):
         raise InputError(f"column 'arm' is of type {arm.dtype}; expected whole numbers 0, 1, ....")
+    _check_there(arm)
     seen = np.unique(arm.to_numpy())
     if seen[0] < 0 or seen[-1] > schema.n_arms:
         raise InputError(
@@ -74,7 +79,8 @@ def _check_arm(arm: pd.Series, schema: LogSchema) -> None:
             )
 
 
-def _check_propensity(propensity: FloatArray) -> None:
+def check_propensity(propensity: FloatArray) -> None:
+    """Refuse what is no probability of a logged arm."""
     bad = ~((propensity > 0) & (propensity <= 1))  # NaN is bad as well
     if bad.any():
         row = int(np.argmax(bad))
@@ -85,13 +91,13 @@ def _check_propensity(propensity: FloatArray) -> None:
 
 
 def _check_finite(values: FloatArray, what: str, low: float) -> None:
-    bad = ~(np.isfinite(values) & (values >= low))
+    bad = ~((np.abs(values) < LARGEST) & (values >= low))
     if bad.any():
         row = int(np.argmax(bad))
         bound = "" if low == -np.inf else f" >= {low:g}"
         raise InputError(
             f"{what} holds {values[row]} in row {row} ({int(bad.sum())} such rows); expected a "
-            f"finite number{bound}."
+            f"finite number{bound} (below {LARGEST:g} in size)."
         )
 
 
@@ -101,8 +107,7 @@ def _check_time(frame: pd.DataFrame) -> None:
     time = frame["timestamp"]
     if not pd.api.types.is_datetime64_any_dtype(time.dtype):
         raise InputError(f"column 'timestamp' is of type {time.dtype}; expected datetimes in UTC.")
-    if time.isna().any():
-        raise InputError(f"column 'timestamp' misses {int(time.isna().sum())} values; fill them.")
+    _check_there(time)
 
 
 def _check_place(frame: pd.DataFrame, schema: LogSchema) -> None:
@@ -113,13 +118,23 @@ def _check_place(frame: pd.DataFrame, schema: LogSchema) -> None:
             raise InputError(
                 f"column {column!r} is of type {frame[column].dtype}; expected whole numbers."
             )
-        if frame[column].min() < 0:
-            raise InputError(f"column {column!r} holds {frame[column].min()}; expected >= 0.")
+        _check_there(frame[column])
+        low, high = int(frame[column].min()), int(frame[column].max())
+        if low < 0 or high > _LAST_PLACE:
+            raise InputError(
+                f"column {column!r} reaches from {low} to {high}; expected 0 to {_LAST_PLACE}."
+            )
     if "position" in frame and frame["position"].max() >= schema.page_length:
         raise InputError(
             f"column 'position' holds {frame['position'].max()}, but a page has "
             f"{schema.page_length} slots; set page_length in the schema."
         )
+
+
+def _check_there(values: pd.Series) -> None:
+    missing = int(values.isna().sum())
+    if missing:
+        raise InputError(f"column {values.name!r} misses {missing} values; every row needs one.")
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> FloatArray:

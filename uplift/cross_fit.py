@@ -12,7 +12,7 @@ __all__ = ["fold_masks", "fold_of"]
 
 def fold_of(groups: np.ndarray, n_folds: int, seed: int) -> IntArray:
     """Return the fold of each row, (n,) in 0 .. n_folds - 1; a group is never divided."""
-    return (hash_uniform(groups, seed) * n_folds).astype(np.int8)
+    return (hash_uniform(groups, seed) * n_folds).astype(np.int16)
 
 
 def fold_masks(folds: IntArray) -> Iterator[BoolArray]:

@@ -66,10 +66,12 @@ def qini_curve(
     Raises
     ------
     InputError
-        Shapes differ or a score or effect is not finite.
+        Shapes differ, there are no rows, or a score or effect is not finite.
     """
     if not score.shape == effect.shape == cluster.shape:
         raise InputError(f"shapes differ: {score.shape}, {effect.shape}, {cluster.shape}.")
+    if len(score) == 0:
+        raise InputError("there are no rows to rank; use a larger log.")
     if not (np.isfinite(score).all() and np.isfinite(effect).all()):
         raise InputError("scores and effects must be finite.")
     share, gain = _exact_curve(score, effect)

@@ -76,6 +76,11 @@ def open_bandit(
     behavior : the policy that logged
     """
     raw = read_frame(Path(folder) / f"{behavior}_{campaign}.parquet")
+    missing = {"item_id", "position", "propensity_score", "click", "timestamp"} - set(raw.columns)
+    if missing:
+        raise InputError(
+            f"{str(folder)!r} misses {sorted(missing)}; expected Open Bandit's columns."
+        )
     items = int(raw["item_id"].max()) + 1
     users = [c for c in raw.columns if str(c).startswith("user_feature")]
     log = raw[users].copy()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FeatureEncoder"]
 
 Category = str | int | float | bool
+_BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # rounds to infinity
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FeatureEncoder:
         return cls(
             names,
             {
-                name: _categories(log.frame[name])
+                name: _categories(log.frame[name], name)
                 for name in names
                 if log.schema.is_categorical(name) or _is_text(log.frame[name])
             },
@@ -94,10 +95,14 @@ class FeatureEncoder:
         return cls(tuple(table["names"]), vocabulary)
 
     def _value(self, value: Any, name: str) -> float:
-        if value is None:
+        if value is None or type(value).__name__ == "NAType":  # pandas.NA, without pandas
             return math.nan
         if name in self.vocabulary:
-            return self._places[name].get(value, math.nan)
+            try:
+                return self._places[name].get(value, math.nan)
+            except TypeError:  # what cannot be hashed
+                sentence = f"feature {name!r} is {value!r}; the model expects a category."
+                raise InputError(sentence) from None
         return _number(value, name)
 
     def _column(self, values: "pd.Series", name: str) -> np.ndarray:
@@ -110,8 +115,12 @@ class FeatureEncoder:
         return table[codes]
 
 
-def _categories(values: "pd.Series") -> tuple[Category, ...]:
+def _categories(values: "pd.Series", name: str) -> tuple[Category, ...]:
     seen: Sequence[Any] = values.drop_duplicates().dropna().tolist()
+    if not all(isinstance(value, str | int | float) for value in seen):
+        raise InputError(
+            f"feature {name!r} is of type {values.dtype}; expected numbers, booleans or strings."
+        )
     return tuple(sorted(seen, key=lambda v: (isinstance(v, str), v)))
 
 
@@ -137,8 +146,11 @@ def _numbers(values: "pd.Series", name: str) -> np.ndarray:
 def _number(value: Any, name: str) -> float:
     if isinstance(value, str) or not hasattr(value, "__float__"):
         raise InputError(f"feature {name!r} is {value!r}; the model expects a number.")
-    number = float(value)
-    if math.isinf(number) or abs(number) > 3.4028235e38:
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond every float
+        raise _infinite(name) from None
+    if abs(number) >= _BEYOND_FLOAT32:
         raise _infinite(name)
     return number
 

@@ -17,6 +17,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well."""
     target = Path(path)
     folder = check_writable(target)
+    if target.is_dir():
+        raise InputError(f"cannot write {str(target)!r}: a folder of that name is there.")
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=folder)
     os.close(handle)
     scratch = Path(name)
@@ -35,6 +37,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     An older folder at `path` is moved aside first, so that a reader sees the old one or the new.
     """
     target = Path(path)
+    if target.is_file():
+        raise InputError(f"cannot write {str(target)!r}: a file of that name is there.")
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=check_writable(target)))
     scratch.chmod(0o755)
     old = scratch.with_name(scratch.name + ".old")
@@ -43,6 +47,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         if target.exists():
             target.rename(old)
         scratch.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -64,6 +72,11 @@ def check_writable(path: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"cannot write {str(target)!r}: {str(folder)!r} is not a folder and cannot be "
+            "made one; choose another path."
+        ) from None
     except OSError as error:
         raise InputError(
             f"cannot write {str(target)!r} ({error.strerror or error}); "

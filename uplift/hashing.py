@@ -30,7 +30,9 @@ def hash_uniform(ids: np.ndarray, seed: int) -> FloatArray:
 
         ids = hash_array(np.asarray(ids, dtype=object).astype(str).astype(object))
     keys = ids.astype(np.int64, copy=False).view(np.uint64) if ids.dtype.kind == "i" else ids
-    mixed = _splitmix(keys.astype(np.uint64, copy=False) ^ _splitmix(np.array([seed], np.uint64)))
+    mixed = _splitmix(
+        keys.astype(np.uint64, copy=False) ^ _splitmix(np.array([seed % 2**64], np.uint64))
+    )
     return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 

@@ -112,14 +112,14 @@ class RequestLog:
         """(n,) session codes; each row its own session where the log has none."""
         if "session_id" not in self.frame:
             return np.arange(len(self))
-        return pd.factorize(self.frame["session_id"])[0]
+        return pd.factorize(self.frame["session_id"], sort=True)[0]
 
     @cached_property
     def cluster(self) -> IntArray:
         """(n,) codes of the column that folds and intervals are clustered by."""
         if self.schema.cluster not in self.frame:
             return self.session
-        return pd.factorize(self.frame[self.schema.cluster])[0]
+        return pd.factorize(self.frame[self.schema.cluster], sort=True)[0]
 
     @property
     def page(self) -> IntArray:
@@ -136,7 +136,7 @@ class RequestLog:
         """(n,) rows sorted by session, and by slot and time inside it."""
         keys: list[np.ndarray] = [self.slot, self.session]
         if "timestamp" in self.frame:
-            keys.insert(0, self.frame["timestamp"].to_numpy())
+            keys.insert(0, self.frame["timestamp"].to_numpy(dtype="datetime64[us]"))
         return np.lexsort(keys)
 
     @property
@@ -180,13 +180,14 @@ class RequestLog:
         Raises
         ------
         InputError
-            The shares are not positive or exceed 1, or a part is left empty.
+            The shares are not positive or exceed 1, the column is not there, or a part is left
+            empty.
         """
         parts = [share, 1 - share] if isinstance(share, int | float) else list(share)
         shares = np.array(parts, dtype=np.float64)
-        if (shares <= 0).any() or shares.sum() > 1 + 1e-9:
+        if not (shares > 0).all() or shares.sum() > 1 + 1e-9:
             raise InputError(f"split: shares are {shares.tolist()}; expected > 0, summing to <= 1.")
-        uniform = hash_uniform(self._ids(by or self.schema.cluster), seed)
+        uniform = self._uniform(by or self.schema.cluster, seed)
         part = np.searchsorted(np.cumsum(shares), uniform, side="right")
         if np.bincount(part, minlength=len(shares))[: len(shares)].min() == 0:
             raise InputError(
@@ -202,7 +203,8 @@ class RequestLog:
         count = max(1, int(np.ceil(DAY_SECONDS / seconds))) if seconds > 0 else 0
         if not 1 <= count <= 1440:
             raise InputError(f"a window of {seconds} seconds; expected 60 or more.")
-        micros = self.frame["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
+        seconds = min(seconds, float(DAY_SECONDS))
+        micros = self.frame["timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
         index = (micros // 1_000_000 % DAY_SECONDS // seconds).astype(np.int32)
         days = np.unique(micros // (DAY_SECONDS * 1_000_000)).size
         start = np.arange(count, dtype=np.float64) * seconds
@@ -213,14 +215,17 @@ class RequestLog:
             return np.zeros(len(self), np.int64)
         return self.frame[column].to_numpy(dtype=np.int64)
 
-    def _ids(self, column: str) -> np.ndarray:
+    def _uniform(self, column: str, seed: int) -> FloatArray:
+        """(n,) uniform numbers from a column of identifiers; else from sessions, else from rows."""
+        if column not in self.frame and column not in ("user_id", "session_id"):
+            raise InputError(f"split: column {column!r} is not in the log; name one that is.")
+        column = column if column in self.frame else "session_id"
         if column not in self.frame:
-            return self.cluster
+            return hash_uniform(np.arange(len(self)), seed)
         ids = self.frame[column]
         if isinstance(ids.dtype, pd.CategoricalDtype):
-            hashes = hash_uniform(ids.cat.categories.to_numpy(dtype=object), 0)
-            return (hashes * 2**53).astype(np.int64)[ids.cat.codes.to_numpy()]
-        return ids.to_numpy()
+            return hash_uniform(ids.cat.categories.to_numpy(), seed)[ids.cat.codes.to_numpy()]
+        return hash_uniform(ids.to_numpy(), seed)
 
 
 def draft_schema(path: str | Path) -> LogSchema:

@@ -42,8 +42,9 @@ def read_frame(
     files = _files(path)
     readers = [_open(file) for file in files]
     names = _supported(readers[0].schema_arrow)
+    kinds = _kinds(readers[0].schema_arrow)
     for file, reader in zip(files, readers, strict=True):
-        if _supported(reader.schema_arrow) != names:
+        if _kinds(reader.schema_arrow) != kinds:
             raise InputError(f"{str(file)!r} has other columns than {str(files[0])!r}.")
     names = [name for name in names if columns is None or name in columns]
     n = sum(reader.metadata.num_rows for reader in readers)
@@ -83,8 +84,9 @@ class _Numbers:
         part = chunk.to_numpy(zero_copy_only=False)
         if part.dtype == object:  # booleans with missing values
             part = np.array([np.nan if v is None else float(v) for v in part])
-        if part.dtype.kind == "f" and self.values.dtype.kind in "iub":
-            self.values = self.values.astype(np.float64)  # integers with missing values
+        kind = np.promote_types(self.values.dtype, part.dtype)
+        if kind != self.values.dtype:  # integers with missing values, or wider than before
+            self.values = self.values.astype(kind)
         self.values[start : start + len(part)] = part
 
     def finish(self) -> np.ndarray:
@@ -106,7 +108,10 @@ class _Names:
         self.codes[start : start + len(local)] = np.array([*table, -1], dtype=np.int32)[local]
 
     def finish(self) -> pd.Categorical:
-        return pd.Categorical.from_codes(self.codes, categories=pd.Index(list(self.vocabulary)))
+        names = sorted(self.vocabulary)  # whatever the order of rows
+        place = np.empty(len(names) + 1, dtype=np.int32)
+        place[[*(self.vocabulary[name] for name in names), -1]] = [*range(len(names)), -1]
+        return pd.Categorical.from_codes(place[self.codes], categories=pd.Index(names))
 
 
 def _column(kind: pa.DataType, n: int) -> _Numbers | _Names:
@@ -134,6 +139,12 @@ def _supported(schema: pa.Schema) -> list[str]:
     ]
 
 
+def _kinds(schema: pa.Schema) -> list[tuple[str, bool, bool]]:
+    """Return name, whether it is text and whether it is time, for each supported column."""
+    kinds = [(name, schema.field(name).type) for name in _supported(schema)]
+    return [(name, _is_text(kind), pa.types.is_timestamp(kind)) for name, kind in kinds]
+
+
 def _files(path: str | Path) -> list[Path]:
     source = existing_file(path, "log")
     files = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
@@ -144,7 +155,7 @@ def _files(path: str | Path) -> list[Path]:
 
 def _open(file: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(file)
+        return pq.ParquetFile(file, pre_buffer=False)  # it would keep the whole file in memory
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
 

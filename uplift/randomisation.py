@@ -63,7 +63,9 @@ def _ratio_z(log: RequestLog, arm: int, rows: BoolArray) -> float:
     """Z of the mean ratio; with two arms under its exact variance, else under the sample's."""
     hit, propensity = log.arm[rows] == arm, log.propensity[rows]
     if log.schema.n_arms > 1:
-        ratio = hit / propensity
+        ratio = (hit / propensity)[hit | (propensity < 1)]  # where the arm could be drawn
+        if len(ratio) == 0:
+            return 0.0
         return float((ratio.mean() - 1) / np.sqrt(max(ratio.var(), 1e-12) / len(ratio)))
     chance = np.where(hit, propensity, 1 - propensity)
     possible = chance > 0

@@ -69,6 +69,16 @@ class LogSchema:
                 f"arm_cost is {list(self.arm_cost)}; expected {len(self.arms)} finite "
                 "numbers >= 0, one for each arm."
             )
+        misplaced = [c for c in self.outcomes if c in ROLE_COLUMNS or c.startswith("true_")]
+        if misplaced or len(set(self.outcomes)) != len(self.outcomes):
+            raise InputError(
+                f"outcomes is {list(self.outcomes)}; expected different columns that play no "
+                "other role."
+            )
+        if min(self.arm_cost[1:]) <= 0:
+            raise InputError(
+                f"arm_cost is {list(self.arm_cost)}; every arm beside arm 0 must cost more than 0."
+            )
         if self.primary not in self.outcomes:
             raise InputError(
                 f"primary is {self.primary!r}, which is not among outcomes "
@@ -99,12 +109,12 @@ class LogSchema:
 
     def to_toml(self) -> str:
         """Return the schema as TOML, which `read` takes back."""
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
+        return "".join(f"{key} = {_toml(value)}\n" for key, value in self.to_dict().items())
 
     def write(self, path: str | Path) -> None:
         """Write the schema as TOML, whole or not at all."""
         with atomic_file(path) as scratch:
-            scratch.write_text(self.to_toml())
+            scratch.write_text(self.to_toml(), encoding="utf-8")
 
     def feature_columns(self, columns: Iterable[str]) -> list[str]:
         """Return the columns that a feature glob matches, sorted; none may play another role."""
@@ -145,6 +155,11 @@ class LogSchema:
             categorical=("c_*",) if any(c.startswith("c_") for c in features) else (),
             cluster="user_id" if "user_id" in names or "session_id" not in names else "session_id",
         )
+
+
+def _toml(value: Any) -> str:
+    """Return JSON that is also TOML: no surrogate pairs, no bare delete character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _matches(column: str, globs: tuple[str, ...]) -> bool:

@@ -54,6 +54,9 @@ class Scores:
             )
         if len(frame) == 0:
             raise InputError(f"{str(path)!r} holds no rows; score a log that does.")
+        for column in columns:
+            if frame[column].dtype.kind not in "iuf":
+                raise InputError(f"{str(path)!r}: column {column!r} is no number; score it anew.")
         outcome = frame[columns].to_numpy(dtype=np.float64)
         if not np.isfinite(outcome).all():
             raise InputError(f"{str(path)!r} holds outcomes that are not finite; score it anew.")

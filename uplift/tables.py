@@ -16,7 +16,7 @@ T = TypeVar("T")
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     """Read a TOML file; `what` names it in errors."""
     try:
-        return tomllib.loads(existing_file(path, what).read_text())
+        return tomllib.loads(existing_file(path, what).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{what} {str(path)!r} is not valid TOML ({error}).") from error
 

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from uplift.arrays import Float32Array, FloatArray, IntArray
 from uplift.boosting import BoostedModel, BoostParams, BoostTask, Objective, train_cross_fitted
+from uplift.contract import LARGEST, check_propensity
 from uplift.cross_fit import fold_of
 from uplift.errors import InputError
 
@@ -102,6 +103,8 @@ class UpliftLearner(BaseEstimator, ABC):
         InputError
             Shapes, types or values do not fit this contract.
         """
+        if propensity is not None:
+            check_propensity(_vector(propensity, "propensity", len(X)))
         data = self._training(X, y, treatment, sample_weight, groups)
         self.objective_, self.n_arms_ = data.task.objective, data.n_arms
         self.boosters_ = self._fit_boosters(data)
@@ -134,8 +137,11 @@ class UpliftLearner(BaseEstimator, ABC):
                 "whole numbers 0 .. A."
             )
         arm = arm.astype(np.int64, copy=False)
-        _check_arms(arm)
+        sizes = None if weight is None else _vector(weight, "sample_weight", len(X32), low=0.0)
+        _check_arms(arm, sizes)
         rows = np.arange(len(X32)) if groups is None else np.asarray(groups)
+        if rows.shape != outcome.shape:
+            raise InputError(f"groups has shape {rows.shape}; expected {outcome.shape}.")
         if self.n_folds < 2:
             raise InputError(f"n_folds is {self.n_folds}; expected at least 2.")
         binary = bool(np.isin(outcome, (0.0, 1.0)).all())
@@ -144,7 +150,7 @@ class UpliftLearner(BaseEstimator, ABC):
             outcome,
             "binary:logistic" if binary else "reg:squarederror",
             self._types(X32.shape[1]),
-            None if weight is None else _vector(weight, "sample_weight", len(X32), low=0.0),
+            sizes,
         )
         return Training(task, arm, fold_of(rows, self.n_folds, self.params.seed), self.params)
 
@@ -156,7 +162,10 @@ class UpliftLearner(BaseEstimator, ABC):
 
 
 def _matrix(X: Any) -> Float32Array:
-    matrix = np.asarray(X, dtype=np.float32)
+    try:
+        matrix = np.asarray(X, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"X is not numbers ({error}); encode it first.") from None
     if matrix.ndim != 2:
         raise InputError(f"X has shape {matrix.shape}; expected (rows, features).")
     if np.isinf(matrix).any():
@@ -168,15 +177,17 @@ def _vector(values: Any, what: str, n: int, low: float = -np.inf) -> FloatArray:
     vector = np.asarray(values, dtype=np.float64)
     if vector.shape != (n,):
         raise InputError(f"{what} has shape {vector.shape}; expected ({n},) as X has {n} rows.")
-    if not (np.isfinite(vector).all() and (vector >= low).all()):
-        raise InputError(f"{what} holds values that are not finite or below {low:g}.")
+    if not ((np.abs(vector) < LARGEST) & (vector >= low)).all():
+        raise InputError(
+            f"{what} holds values that are not finite, beyond {LARGEST:g} or below {low:g}."
+        )
     return vector
 
 
-def _check_arms(arm: IntArray) -> None:
-    counts = np.bincount(arm) if arm.size and arm.min() >= 0 else np.zeros(1)
+def _check_arms(arm: IntArray, weight: FloatArray | None) -> None:
+    counts = np.bincount(arm, weight) if arm.size and arm.min() >= 0 else np.zeros(1)
     if len(counts) < 2 or (counts == 0).any():
         raise InputError(
             f"treatment holds the arms {np.unique(arm).tolist()[:10]}; expected 0, 1, .. A with "
-            "rows in each."
+            "rows of some weight in each."
         )

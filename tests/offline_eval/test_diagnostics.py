@@ -1,0 +1,80 @@
+"""Overlap judged: sound, doubtful, refused, and for which reason."""
+
+import numpy as np
+import pytest
+
+from offline_eval.diagnostics import Diagnostics, diagnose
+from offline_eval.estimators import Decisions
+
+
+def judged(target: np.ndarray, propensity: np.ndarray | float = 0.5) -> Diagnostics:
+    n = len(target)
+    return diagnose(
+        Decisions(np.zeros(n), np.broadcast_to(propensity, n).copy(), target, np.arange(n))
+    )
+
+
+def coin(n: int) -> np.ndarray:
+    """Return logged-arm probabilities of a policy that does as every second row does."""
+    return np.arange(n) % 2 * 1.0
+
+
+def test_half_of_a_fair_coin_is_sound() -> None:
+    found = judged(coin(2000))
+    assert (found.verdict, found.reasons) == ("sound", ())
+    assert found.n_effective == pytest.approx(1000)
+    assert found.largest_share == pytest.approx(1 / 1000)
+    assert found.mean_weight.value == pytest.approx(1.0)
+
+
+def test_no_overlap_is_refused() -> None:
+    found = judged(np.zeros(100))
+    assert (found.verdict, found.n_effective) == ("refused", 0.0)
+    assert "no overlap at all" in found.reasons[0]
+
+
+def test_few_effective_rows_are_refused() -> None:
+    found = judged(coin(80))
+    assert found.verdict == "refused"
+    assert found.reasons[0].startswith("Lack of overlap: the effective sample size is 40.0 of 80")
+
+
+def test_the_floor_is_fifty_effective_rows() -> None:
+    assert judged(coin(98)).verdict == "refused"
+    assert judged(coin(102)).verdict == "sound"
+
+
+def test_one_heavy_row_is_refused() -> None:
+    propensity = np.full(1000, 0.5)
+    propensity[1] = 0.5 / 200
+    found = judged(coin(1000), propensity)
+    assert found.verdict == "refused"
+    assert any("one row carries 29% of the weight" in reason for reason in found.reasons)
+
+
+def test_a_rather_heavy_row_is_doubtful() -> None:
+    propensity = np.full(1000, 0.5)
+    propensity[1] = 0.5 / 25
+    found = judged(coin(1000), propensity)
+    assert found.verdict == "doubtful"
+    assert found.reasons == ("Thin overlap: one row carries 4.8% of the weight.",)
+
+
+def test_thin_overlap_is_doubtful() -> None:
+    target = np.zeros(100_000)
+    target[:200] = 1.0
+    found = judged(target, np.where(target > 0, 0.002, 1.0))
+    assert found.verdict == "doubtful"
+    assert "the effective sample size is 200 of 100,000" in found.reasons[0]
+
+
+def test_mean_weight_far_from_one_is_refused() -> None:
+    found = judged(coin(2000), 0.25)
+    assert found.verdict == "refused"
+    assert "mean weight is 2.00 and not 1" in found.reasons[0]
+
+
+def test_mean_weight_a_little_off_is_doubtful() -> None:
+    found = judged(coin(20_000), 0.5 / 1.1)
+    assert found.verdict == "doubtful"
+    assert found.reasons == ("The mean weight is 1.100; 1 was expected.",)

@@ -1,0 +1,108 @@
+from functools import partial
+
+import numpy as np
+import pytest
+from simulated_logs import make_frame, make_log, make_schema
+
+from uplift import BoostParams, RequestLog, boosting, check_randomisation, randomisation
+
+
+def verdicts(frame, **changes):
+    checks = check_randomisation(RequestLog(frame, make_schema(**changes)))
+    return {check.name: check.verdict for check in checks}
+
+
+ALL_SOUND = dict.fromkeys(("sample_ratio", "sample_ratio_by_page", "leak"), "sound")
+
+
+def test_a_randomised_log_is_sound():
+    """Its propensities differ by page, which is no alarm: they say so themselves."""
+    assert verdicts(make_frame(n_users=2000)) == ALL_SOUND
+
+
+def test_several_arms_are_sound():
+    log = make_log(n_users=2000, n_arms=3)
+    assert {c.name: c.verdict for c in check_randomisation(log)} == ALL_SOUND
+
+
+@pytest.mark.parametrize("n_arms", [1, 2])
+def test_rows_that_were_never_in_doubt_are_sound(n_arms):
+    """A first page without requests, logged with propensity 1."""
+    frame = make_frame(n_users=2000, n_arms=n_arms)
+    first = frame["page"] == 0
+    frame.loc[first, "arm"], frame.loc[first, "propensity"] = 0, 1.0
+    arms = ("none", "a", "b")[: n_arms + 1]
+    assert verdicts(frame, arms=arms, arm_cost=(0.0, 1.0, 1.0)[: len(arms)]) == ALL_SOUND
+
+
+def test_lost_rows_are_doubtful():
+    """5 % of the treated rows lost of 60,000: the ratio of arm 1 is 0.95, some 7 errors off."""
+    frame = make_frame(n_users=10_000)
+    lost = (frame["arm"] == 1) & (np.random.default_rng(0).random(len(frame)) < 0.05)
+    found = verdicts(frame[~lost])
+    assert found["sample_ratio"] == "doubtful"
+    assert found["leak"] == "sound"
+
+
+def test_propensities_wrong_on_one_page_are_doubtful_there():
+    """Page 1 was drawn with 0.3 and logged as 0.33."""
+    frame = make_frame(n_users=10_000)
+    page = frame["page"] == 1
+    frame.loc[page, "propensity"] = np.where(frame["arm"][page] == 1, 0.33, 0.67)
+    checks = check_randomisation(RequestLog(frame, make_schema()))
+    assert checks[1].verdict == "doubtful"
+    assert "on page 1, z = " in checks[1].sentence
+
+
+def test_errors_that_cancel_over_pages_are_found_by_page():
+    frame = make_frame(n_users=10_000)
+    frame["propensity"] = np.where(frame["arm"] == 1, 0.4, 0.6)  # right on average only
+    assert verdicts(frame)["sample_ratio_by_page"] == "doubtful"
+
+
+def test_a_feature_that_knows_the_arm_is_doubtful():
+    frame = make_frame(n_users=1000)
+    noise = np.random.default_rng(0).normal(size=len(frame))
+    found = verdicts(frame.assign(f_after=frame["arm"] + 2 * noise))
+    assert found == {**ALL_SOUND, "leak": "doubtful"}
+
+
+def test_a_category_that_knows_the_arm_is_doubtful():
+    frame = make_frame(n_users=1000)
+    assert verdicts(frame.assign(c_after=frame["arm"] + 5))["leak"] == "doubtful"
+
+
+def test_a_leak_by_one_of_several_arms_is_found():
+    frame = make_frame(n_users=2000, n_arms=2)
+    frame["f_after"] = (frame["arm"] == 2) + np.random.default_rng(0).normal(size=len(frame))
+    found = verdicts(frame, arms=("none", "a", "b"), arm_cost=(0.0, 1.0, 1.0))
+    assert found["leak"] == "doubtful"
+
+
+def test_the_sentence_says_what_to_look_for():
+    frame = make_frame(n_users=2000).assign(propensity=0.4)
+    worst = check_randomisation(RequestLog(frame, make_schema()))[0]
+    assert "look for lost rows or wrongly logged propensities" in worst.sentence
+
+
+def test_few_rows_by_page_are_not_judged():
+    check = check_randomisation(make_log(n_users=5))[1]
+    assert (check.verdict, check.sentence) == ("sound", "No page has 20 rows of every arm.")
+
+
+@pytest.mark.slow
+def test_false_alarms_are_as_rare_as_the_threshold_says(monkeypatch):
+    """At a threshold of 5 %, so that 300 logs can show it; shared among tests, it is a bound.
+
+    The bound is 5 % and 4 binomial standard errors; a leak has 4 standard errors itself, which a
+    sound log passes in 300 trials about once in 50.
+    """
+    monkeypatch.setattr(randomisation, "RATIO_P_VALUE", 0.05)
+    monkeypatch.setattr(boosting, "BoostParams", partial(BoostParams, n_threads=1))  # quicker here
+    n = 300
+    found = [verdicts(make_frame(n_users=100, seed=seed)) for seed in range(n)]
+    alarms = {name: sum(f[name] == "doubtful" for f in found) for name in ALL_SOUND}
+    bound = n * 0.05 + 4 * np.sqrt(n * 0.05 * 0.95)
+    assert 0 < alarms["sample_ratio"] <= bound
+    assert 0 < alarms["sample_ratio_by_page"] <= bound
+    assert alarms["leak"] <= 1

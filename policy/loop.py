@@ -1,6 +1,5 @@
 """The whole loop: log, uplift, plan, off-policy value, report."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,13 +7,11 @@ import numpy as np
 
 from offline_eval.assessment import Assessment, assess, baselines
 from offline_eval.rates import effects
-from policy.budget import Budget
 from policy.bundle import Bundle, package_versions
 from policy.job import Job, LogSource
 from policy.plan import RequestPlan, plan_requests
 from policy.progress import Stages
-from policy.rule import PriceRule
-from uplift.arrays import FloatArray
+from policy.rivals import Gain, at_same_spend, price_family, purchase_probability
 from uplift.curves import QiniCurve, qini_curve
 from uplift.datasets import DATASETS
 from uplift.effects import effect_scores
@@ -23,14 +20,8 @@ from uplift.log import RequestLog
 from uplift.model import UpliftModel
 from uplift.plain import to_plain
 from uplift.randomisation import check_randomisation
-from uplift.scores import Scores
 
 __all__ = ["assess_plan", "held_out_curves", "judge_log", "plan_part", "report_on", "run_job"]
-
-Gain = Callable[[RequestLog], FloatArray]
-
-#: Shares of decision points whose gain is above the prices that trace the frontier.
-_FAMILY_SHARES = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25, 0.4, 0.6, 1.0)
 
 
 @dataclass(frozen=True)
@@ -179,7 +170,7 @@ def assess_plan(
     fixed_position, seed, stages : of the fixed baseline, of the bootstrap, for progress
     """
     log = test if planned is None else planned
-    likely = _purchase_probability(model, int(model.uplift(log).mean(axis=0).argmax()))
+    likely = purchase_probability(model, int(model.uplift(log).mean(axis=0).argmax()))
     gains: dict[str, Gain] = {"plan": model.uplift, "purchase_probability": likely}
     spent = plan.spend.sum() / plan.decision_points
     with (stages or Stages()).stage("evaluate") as step:
@@ -188,11 +179,11 @@ def assess_plan(
             plan.policy(model),
             rivals=[
                 *baselines(test, spent / np.mean(test.schema.arm_cost[1:]), fixed_position),
-                _at_same_spend(plan, spent, model.score(log), likely(log)).rule(
+                at_same_spend(plan, spent, model.score(log), likely(log)).rule(
                     likely, "purchase_probability"
                 ),
             ],
-            families={name: _family(plan, gain, name, log) for name, gain in gains.items()},
+            families={name: price_family(plan, gain, name, log) for name, gain in gains.items()},
             outcome=model.predict_outcome(test),
             seed=seed,
             progress=step,
@@ -257,32 +248,6 @@ def _read(source: LogSource, seed: int, stages: Stages) -> RequestLog:
             )
         read = DATASETS[source.dataset]
         return read(source.path, source.outcome) if source.outcome else read(source.path)
-
-
-def _purchase_probability(model: UpliftModel, arm: int) -> Gain:
-    """Rank by the outcome without request, and give the arm that does best on average."""
-
-    def gain(log: RequestLog) -> FloatArray:
-        outcome = model.predict_outcome(log)
-        result = np.full((len(log), outcome.shape[1] - 1), -1.0)
-        result[:, arm] = outcome[:, 0]
-        return result
-
-    return gain
-
-
-def _at_same_spend(
-    plan: RequestPlan, spent: float, scores: Scores, gain: FloatArray
-) -> RequestPlan:
-    """Plan for other gains, within the same limits, as many requests per decision point."""
-    return plan_requests(scores, Budget.share(max(spent, 1e-9)), plan.limits, gain=gain)
-
-
-def _family(plan: RequestPlan, gain: Gain, name: str, log: RequestLog) -> list[PriceRule]:
-    """Return rules at one price in all windows each, from dear to cheap."""
-    per_request = gain(log) / np.asarray(log.schema.arm_cost[1:])
-    prices = np.quantile(per_request.max(axis=1), [1 - s for s in _FAMILY_SHARES])
-    return [plan.at_price(p).rule(gain, name) for p in np.unique(prices)]
 
 
 def _curve_part(curve: QiniCurve) -> dict[str, Any]:

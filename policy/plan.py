@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policy.budget import Budget
 from policy.problem import Demand, Limits, assignment_in_input_order
@@ -14,7 +15,7 @@ from policy.rule import PriceRule, net_gain
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 from uplift.files import atomic_file
-from uplift.log import RequestLog
+from uplift.log import RequestLog, Windows
 from uplift.model import UpliftModel
 from uplift.plain import to_plain
 from uplift.scores import Scores
@@ -78,8 +79,8 @@ class RequestPlan:
         )
 
     def at_price(self, price: float) -> "RequestPlan":
-        """Return the plan with one price in all windows."""
-        return replace(self, price=np.full(len(self.price), price))
+        """Return the plan with one price in all windows, which a gain must exceed."""
+        return replace(self, price=np.full(len(self.price), price), tie_share=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain numbers, strings and lists; no limit is None."""
@@ -154,15 +155,7 @@ def plan_requests(
     log, windows = scores.log, scores.log.windows(window_seconds)
     capacity = budget.capacity(log, windows)
     gains, cost = scores.uplift if gain is None else gain, np.asarray(log.schema.arm_cost[1:])
-    demand, order = Demand.from_points(
-        gains,
-        cost,
-        session=log.session,
-        window=windows.index,
-        n_windows=len(windows.start),
-        page=log.page,
-        slot=log.slot,
-    )
+    demand, order = _demand(log, windows, gains, cost)
     solution = (
         solve_exact(demand, capacity, limits)
         if exact
@@ -186,4 +179,19 @@ def plan_requests(
         solution.reason,
         tie_share=float((arm[net == 0] > 0).mean()) if (net == 0).any() else 0.0,
         arm=arm,
+    )
+
+
+def _demand(
+    log: RequestLog, windows: Windows, gain: FloatArray, cost: FloatArray
+) -> tuple[Demand, NDArray[np.int64]]:
+    """Lay out the decision points session by session; the order leads back to the log's rows."""
+    return Demand.from_points(
+        gain,
+        cost,
+        session=log.session,
+        window=windows.index,
+        n_windows=len(windows.start),
+        page=log.page,
+        slot=log.slot,
     )

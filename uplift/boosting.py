@@ -17,6 +17,8 @@ __all__ = ["BoostParams", "BoostTask", "BoostedModel", "Objective", "train", "tr
 
 Objective = Literal["binary:logistic", "reg:squarederror"]
 
+#: Probabilities start no nearer to 0 and 1 than this, should an outcome never or always happen.
+_RAREST = 1e-7
 _METRIC = {"binary:logistic": "logloss", "reg:squarederror": "rmse"}
 
 
@@ -116,10 +118,15 @@ class BoostTask:
             "nthread": params.n_threads,
             "seed": params.seed,
         }
-        if self.intercept is not None:
-            logistic = self.objective == "binary:logistic"
-            options["base_score"] = float(expit(self.intercept)) if logistic else self.intercept
+        if self.objective == "binary:logistic":
+            mean = self._mean() if self.intercept is None else float(expit(self.intercept))
+            options["base_score"] = float(np.clip(mean, _RAREST, 1 - _RAREST))
+        elif self.intercept is not None:
+            options["base_score"] = self.intercept
         return options
+
+    def _mean(self) -> float:
+        return float(np.average(self.y, weights=self.weight))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ class Assessment:
     advantages : the plan's gain over each other policy, paired on the same users
     truth : mean outcome of each policy by the log's ``true_*`` columns, where it is simulated
     frontiers : the plan's family first, then its rivals'
-    savings : requests saved at equal effect, by reference
+    savings : requests saved at equal effect, by reference; absent where the plan or the reference
+        is refused, or the reference's gain is not distinguishable from 0: there is no effect to
+        equal
     rates : the purchase-rate table of the plan
     """
 
@@ -96,6 +98,7 @@ def assess(
     rivals: Sequence[Policy],
     families: Mapping[str, Sequence[Policy]],
     outcome: FloatArray,
+    fixed_position: int = 25,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assessment:
@@ -105,17 +108,20 @@ def assess(
     ----------
     log : the test log
     plan : the policy that is judged
-    rivals : baselines to stand beside it
+    rivals : policies to stand beside it and the baselines
     families : policies at many prices by family name, the plan's own family first
     outcome : (n, A + 1) modelled outcome under each arm
-    seed : of the bootstrap
+    fixed_position : where the fixed baseline puts its one request a page
+    seed : of the bootstrap, and of a policy that draws
     progress : called with (steps done, steps in all)
     """
-    policies = [plan, *rivals]
-    total, done = len(policies) + sum(map(len, families.values())), 0
-    walked = {}
-    for policy in policies:
-        walked[policy.name] = walk(policy, log)
+    walked = {plan.name: walk(plan, log, seed)}
+    spent = float((walked[plan.name] @ np.asarray(log.schema.arm_cost)).mean())
+    share = spent / float(np.mean(log.schema.arm_cost[1:]))
+    policies = [plan, *baselines(log, share, fixed_position), *rivals]
+    total, done = len(policies) + sum(map(len, families.values())), 1
+    for policy in policies[1:]:
+        walked[policy.name] = walk(policy, log, seed)
         done += 1
         if progress is not None:
             progress(done, total)
@@ -129,8 +135,12 @@ def assess(
         done += len(family)
         if progress is not None:
             progress(done, total)
-    references = [p for p in rivals if p.name in ("fixed", "random")]
-    savings = {p.name: frontiers[0].saving(p, seed=seed) for p in references if frontiers}
+    references = [p for p in policies if p.name in ("fixed", "random")]
+    savings = {
+        p.name: frontiers[0].saving(p, seed=seed)
+        for p in references
+        if frontiers and evaluations[plan.name].gain is not None and _gains(evaluations[p.name])
+    }
     return Assessment(
         evaluations,
         _advantages(log, evaluations, walked, outcome),
@@ -139,6 +149,10 @@ def assess(
         savings,
         purchase_rates(log, walked[plan.name]),
     )
+
+
+def _gains(evaluation: Evaluation) -> bool:
+    return evaluation.gain is not None and evaluation.gain.lower > 0
 
 
 def _advantages(

@@ -19,6 +19,10 @@ REFUSED_LARGEST_SHARE = 0.2
 #: Below this share of effective rows, or above this largest share, the answer is doubtful.
 DOUBTFUL_EFFECTIVE_SHARE = 0.01
 DOUBTFUL_LARGEST_SHARE = 0.02
+#: Fewer non-zero outcomes among the rows that speak for the policy: refused, doubtful. An interval
+#: from so few events is not to be believed, from none it has no width.
+REFUSED_EVENTS = 5
+DOUBTFUL_EVENTS = 20
 #: The mean weight is 1 under right propensities and full overlap; away from 1 by this many half
 #: widths of its interval it is doubtful, and refused when it is also off by this much.
 DOUBTFUL_MEAN_HALF_WIDTHS = 2.0
@@ -34,6 +38,7 @@ class Diagnostics:
     n : logged decisions
     n_effective : Kish's effective sample size ``(sum w)^2 / sum w^2``
     largest_share : share of the largest weight in their sum
+    n_events : rows of positive weight whose outcome is not zero
     mean_weight : ``mean(w)``, 1 where the log covers what the policy does
     verdict : ``sound``, ``doubtful`` (numbers with a warning) or ``refused`` (no number)
     reasons : one sentence for each thing found
@@ -42,25 +47,31 @@ class Diagnostics:
     n: int
     n_effective: float
     largest_share: float
+    n_events: int
     mean_weight: Estimate
     verdict: Verdict
     reasons: tuple[str, ...]
 
 
 def diagnose(decisions: Decisions) -> Diagnostics:
-    """Judge the overlap of the log with a policy by its weights."""
+    """Judge the overlap of the log with a policy by its weights, and count what happened."""
     weight = decisions.weight
     total = float(weight.sum())
     if total == 0:
         reason = "The policy never does what the log did: there is no overlap at all."
-        return Diagnostics(len(weight), 0.0, 1.0, Estimate(0.0, 0.0, 0.0), "refused", (reason,))
+        return Diagnostics(len(weight), 0.0, 1.0, 0, Estimate(0.0, 0.0, 0.0), "refused", (reason,))
     n_effective = total**2 / float(weight @ weight)
     largest = float(weight.max()) / total
+    events = int(np.count_nonzero(decisions.reward[weight > 0]))
     mean = ratio_estimate(weight, np.ones_like(weight), decisions.cluster)
     refusals = _refusals(n_effective, largest, mean, len(weight))
     doubts = _doubts(n_effective, largest, mean, len(weight))
+    few = f"Only {events} non-zero outcomes speak for the policy ({DOUBTFUL_EVENTS} are needed)."
+    refusals += [few] if events < REFUSED_EVENTS else []
+    doubts += [few] if events < DOUBTFUL_EVENTS else []
     verdict: Verdict = "refused" if refusals else "doubtful" if doubts else "sound"
-    return Diagnostics(len(weight), n_effective, largest, mean, verdict, tuple(refusals or doubts))
+    reasons = tuple(refusals or doubts)
+    return Diagnostics(len(weight), n_effective, largest, events, mean, verdict, reasons)
 
 
 def _refusals(n_effective: float, largest: float, mean: Estimate, n: int) -> list[str]:

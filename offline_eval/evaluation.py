@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from offline_eval.diagnostics import Diagnostics, diagnose
+from offline_eval.diagnostics import REFUSED_N_EFFECTIVE, Diagnostics, diagnose
 from offline_eval.estimators import ESTIMATORS, Decisions
 from offline_eval.policies import Policy, walk
 from uplift.arrays import FloatArray
@@ -26,7 +26,7 @@ class Evaluation:
     policy : its name
     value : mean outcome by each estimator; empty when the answer is refused
     gain : outcome gained over never requesting, ``V(pi) - V(never)``; absent when refused, or
-        when the log cannot answer for never
+        when too few logged decisions tell what its requests, or their absence, bring
     requests : requests spent
     gain_per_request : ``gain / requests``; absent when refused or nothing is spent
     diagnostics : overlap of log and policy, with the verdict
@@ -79,17 +79,16 @@ def evaluate(
     if diagnostics.verdict == "refused":
         return Evaluation(policy.name, {}, None, requests, None, diagnostics)
     gained = gain_rows(log, pi, outcome)
-    never = diagnose(_decisions(log, np.eye(1, pi.shape[1]).repeat(len(log), axis=0), None))
-    covered = never.verdict != "refused"
-    if not covered:
-        reasons = (*diagnostics.reasons, *(f"Gain over never: {r}" for r in never.reasons))
+    thin = _thin_gain(log, pi)
+    if thin:
+        reasons = (*diagnostics.reasons, *thin)
         diagnostics = replace(diagnostics, verdict="doubtful", reasons=reasons)
     return Evaluation(
         policy.name,
         {name: ESTIMATORS[name](decisions) for name in chosen},
-        ratio_estimate(gained, ones, cluster) if covered else None,
+        ratio_estimate(gained, ones, cluster) if not thin else None,
         requests,
-        ratio_estimate(gained, spent, cluster) if covered and spent.any() else None,
+        ratio_estimate(gained, spent, cluster) if spent.any() and not thin else None,
         diagnostics,
     )
 
@@ -104,6 +103,24 @@ def gain_rows(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Fl
     scores = arm_scores(log.outcome(), log.arm, log.propensity, model)
     gained: FloatArray = np.einsum("na,na->n", pi, scores) - scores[:, 0]
     return gained
+
+
+def _thin_gain(log: RequestLog, pi: FloatArray) -> list[str]:
+    """Say why a gain cannot be told: it rests only on rows where policy and never differ."""
+    asked, logged = 1 - pi[:, 0], pi[np.arange(len(log)), log.arm]
+    if not asked.any():
+        return []
+    weights = {
+        "with a request": np.where(log.arm > 0, logged, 0.0) / log.propensity,
+        "without": np.where(log.arm == 0, asked, 0.0) / log.propensity,
+    }
+    sizes = {side: w.sum() ** 2 / max(w @ w, 1e-300) for side, w in weights.items()}
+    return [
+        f"No gain: at the points that the policy picks, {size:.0f} effective rows were logged "
+        f"{side} (at least {REFUSED_N_EFFECTIVE:.0f} are needed)."
+        for side, size in sizes.items()
+        if size < REFUSED_N_EFFECTIVE
+    ]
 
 
 def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Decisions:

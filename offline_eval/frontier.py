@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from offline_eval.evaluation import gain_rows
 from offline_eval.policies import Policy, walk
@@ -58,9 +59,9 @@ class Frontier:
     def saving(self, reference: Policy, *, draws: int = 200, seed: int = 0) -> Saving:
         """Estimate the requests saved against a reference at the reference's gain.
 
-        The family's requests at that gain are read off the frontier, linear between its policies;
-        where it never gains as much, the saving is minus infinity. Intervals: Poisson bootstrap
-        of clusters, frontier and reference drawn together.
+        The family's requests at that gain are read off the frontier, made monotone and linear
+        between its policies; where it never gains as much, the saving is minus infinity.
+        Intervals: Poisson bootstrap of clusters, frontier and reference drawn together.
         """
         own = _gain_and_requests(self._log, reference, self._outcome)
         sums = np.column_stack([self._sums, own])
@@ -137,7 +138,8 @@ def _gain_and_requests(log: RequestLog, policy: Policy, outcome: FloatArray | No
 
 def _requests_needed(totals: FloatArray, count: int) -> float:
     """Return the requests at which the frontier first reaches the reference's gain, or infinity."""
-    gain, requests, target = totals[:count], totals[count : 2 * count], totals[-2]
+    requests, target = totals[count : 2 * count], totals[-2]
+    gain = isotonic_regression(totals[:count]).x  # the first passage of noise is too early
     reached = np.flatnonzero(gain >= target)
     if not len(reached):
         return np.inf

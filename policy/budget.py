@@ -11,6 +11,8 @@ from uplift.log import RequestLog, Windows
 
 __all__ = ["Budget"]
 
+#: Kinds that speak of the whole traffic, not of the log.
+_SCALED = ("qps", "requests")
 Kind = Literal["qps", "qps_share", "requests", "share"]
 
 
@@ -46,6 +48,11 @@ class Budget:
             )
         if not 0 < self.traffic_share <= 1:
             raise InputError(f"traffic_share is {self.traffic_share}; expected it in (0, 1].")
+        if self.traffic_share != 1 and self.kind not in _SCALED:
+            raise InputError(
+                f"traffic_share is {self.traffic_share}, but a budget in {self.kind} is of the log "
+                f"itself; leave it out, or give the budget as one of {list(_SCALED)}."
+            )
 
     @classmethod
     def qps(cls, amount: float, traffic_share: float = 1.0) -> "Budget":
@@ -69,6 +76,8 @@ class Budget:
 
     def of_part(self, share: float) -> "Budget":
         """Return the budget of a part of the log that holds this share of it."""
+        if self.kind not in _SCALED:
+            return self
         return Budget(self.kind, self.amount, self.traffic_share * share)
 
     def capacity(self, log: RequestLog, windows: Windows) -> Capacity:
@@ -86,9 +95,9 @@ class Budget:
                     "a budget in qps needs timestamps, which the log lacks; give the budget as "
                     "requests, share or qps_share."
                 )
-            each = self.amount * windows.seconds * windows.days * self.traffic_share
-            return Capacity(np.full(count, each))
+            return Capacity(self.amount * windows.covered * self.traffic_share)
         if self.kind == "qps_share":
-            return Capacity(np.full(count, self.amount * log.n_pages / count))
+            pages = log.n_pages * windows.covered / windows.covered.sum()
+            return Capacity(self.amount * pages)
         unit = self.traffic_share if self.kind == "requests" else len(log)
         return Capacity(np.full(count, np.inf), self.amount * unit)

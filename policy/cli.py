@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -156,7 +156,7 @@ def fit(
         with stages.stage("fit"):
             model = UpliftModel.fit(train, learner, BoostParams(seed=seed))
         about = held_out_curves(model, test, seed, stages)
-    Bundle(model, evidence={"model": about}).save(out)
+    Bundle(model, evidence={"model": about, "fitted": {"share": share, "seed": seed}}).save(out)
     about.pop("curve")
     say({"bundle": str(out), **about}, as_json)
 
@@ -216,7 +216,8 @@ def plan(
     given = {kind: amount for kind, amount in amounts.items() if amount is not None}
     if len(given) != 1:
         raise InputError(
-            f"plan: {len(given)} budgets given; expected one of --qps, --requests, ..."
+            f"plan: {len(given)} budgets given; expected one of --qps, --qps-share, "
+            "--requests, --share."
         )
     budget = Budget(*next(iter(given.items())), traffic_share)  # type: ignore[arg-type]
     limits = Limits(max_per_session, max_per_page, min_gap)
@@ -232,7 +233,10 @@ def plan(
         )
     if out is not None:
         write_frame(table.log.frame.assign(arm=made.arm), out)
-    replace(old, plan=made).save(bundle)
+    kept: dict[str, Any] = {
+        key: old.evidence[key] for key in ("model", "fitted") if key in old.evidence
+    }
+    replace(old, plan=made, evidence=kept).save(bundle)  # the old plan's evidence is not this one's
     say({"bundle": str(bundle), **plan_part(made)}, as_json)
 
 
@@ -242,15 +246,20 @@ def evaluate(
     bundle: BundleOption,
     schema: SchemaOption,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json.")] = None,
+    all_users: Annotated[
+        bool, typer.Option("--all-users", help="Keep users that `fit` may have seen.")
+    ] = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate what the bundle's plan would have earned on a log that it has not seen."""
+    """Estimate what the bundle's plan would have earned, on users that `fit` has not seen."""
     from offline_eval.report import write_report
     from policy.bundle import Bundle
     from policy.loop import report_on
 
     artefact = Bundle.load(bundle)
+    if all_users:
+        artefact.evidence.pop("fitted", None)
     if out is not None:
         check_writable(out)
     with shown_stages(as_json) as stages:

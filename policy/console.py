@@ -60,8 +60,12 @@ def say(table: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(plain, indent=1, allow_nan=False))
         return
     for key, value in plain.items():
-        if not isinstance(value, dict | list):
-            print(f"{key}: {value}")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            _print_rows(key, value)
+        elif isinstance(value, dict):
+            print(f"{key}: " + ", ".join(f"{k} {_plainly(v)}" for k, v in value.items()))
+        else:
+            print(f"{key}: {_plainly(value)}")
 
 
 def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) -> None:
@@ -69,7 +73,7 @@ def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) ->
     if as_json:
         print(json.dumps(report, indent=1, allow_nan=False))
         return
-    console = Console()
+    console = Console(width=max(Console().width, 110))
     console.print(_policies(report))
     for saving in report["saving_at_equal_effect"].values():
         console.print(_saving(saving))
@@ -79,14 +83,35 @@ def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) ->
         console.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
 
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title)
+    for heading in rows[0]:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*(_plainly(value) for value in row.values()))
+    Console().print(table)
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, dict) and {"value", "lower", "upper"} == set(value):
+        return (
+            f"{_plainly(value['value'])} [{_plainly(value['lower'])}, {_plainly(value['upper'])}]"
+        )
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return "-" if value is None else str(value)
+
+
 def _policies(report: dict[str, Any]) -> Table:
     table = Table(title=f"{report['log']['primary']} per 1,000 decision points")
     for heading in ("policy", "value", "gain over never", "requests", "verdict"):
         table.add_column(heading, justify="left" if heading in ("policy", "verdict") else "right")
+    table.add_column("plan's gain over it", justify="right", no_wrap=True)
     for name, value in report["value"].items():
         shown = value.get("dr") or value.get("snips")
         gain, requests = value.get("gain"), f"{1000 * value['requests']['value']:.1f}"
-        table.add_row(name, _interval(shown), _interval(gain), requests, value["verdict"])
+        more = _interval(value.get("plan_advantage"))
+        table.add_row(name, _interval(shown), _interval(gain), requests, value["verdict"], more)
     return table
 
 
@@ -102,10 +127,10 @@ def _saving(saving: dict[str, Any]) -> str:
     told = [
         f"{_percent(e['value'])} of {what} [{_percent(e['lower'])}, {_percent(e['upper'])}]"
         for what, e in shares.items()
-        if e is not None
-    ]
+        if e is not None and e["value"] is not None
+    ] or ["never reached"]
     return f"requests saved at equal effect against {saving['against']}: {', '.join(told)}"
 
 
 def _percent(share: float | None) -> str:
-    return "not reached" if share is None else f"{share:.0%}"
+    return "-inf" if share is None else f"{share:.0%}"

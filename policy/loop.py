@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from offline_eval.assessment import Assessment, assess, baselines
+from offline_eval.assessment import Assessment, assess
 from offline_eval.rates import effects
 from policy.bundle import Bundle, package_versions
 from policy.job import Job, LogSource
 from policy.plan import RequestPlan, plan_requests
 from policy.progress import Stages
-from policy.rivals import Gain, at_same_spend, price_family, purchase_probability
+from policy.rivals import Gain, price_family, purchase_probability, rival_plan
 from uplift.curves import QiniCurve, qini_curve
 from uplift.datasets import DATASETS
 from uplift.effects import effect_scores
@@ -21,7 +21,15 @@ from uplift.model import UpliftModel
 from uplift.plain import to_plain
 from uplift.randomisation import check_randomisation
 
-__all__ = ["assess_plan", "held_out_curves", "judge_log", "plan_part", "report_on", "run_job"]
+__all__ = [
+    "assess_plan",
+    "held_out_curves",
+    "judge_log",
+    "plan_part",
+    "report_on",
+    "run_job",
+    "unseen",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
     )
     report = _report(about_log, about_model, plan, assessment, stages)
     evidence = {key: report[key] for key in ("value", "saving_at_equal_effect", "warnings")}
+    evidence["fitted"] = {"share": job.split.fit + job.split.plan, "seed": job.seed}
     return Bundle(model, plan, evidence), report
 
 
@@ -107,22 +116,24 @@ def judge_log(
 def report_on(
     bundle: Bundle, test: RequestLog, *, seed: int = 0, stages: Stages | None = None
 ) -> dict[str, Any]:
-    """Report on a bundle's plan by a log that it has not seen.
+    """Report on a bundle's plan by the users of a log that its model was not fitted on.
 
     Raises
     ------
     InputError
-        The bundle holds no plan, or was made for other arms or another outcome.
+        The bundle holds no plan, or was made for other arms, costs or another outcome.
     """
     if bundle.plan is None:
         raise InputError("the bundle holds no plan yet; make one with `request-uplift plan`.")
     asked, known = test.schema, bundle.model.schema
-    if (asked.arms, asked.primary) != (known.arms, known.primary):
-        raise InputError(
-            f"the log's schema has arms {list(asked.arms)} and primary {asked.primary!r}; the "
-            f"bundle was made for {list(known.arms)} and {known.primary!r}: use its schema."
-        )
+    for key in ("arms", "arm_cost", "primary"):
+        if getattr(asked, key) != getattr(known, key):
+            raise InputError(
+                f"the log's schema has {key} {getattr(asked, key)!r}; the bundle was made for "
+                f"{getattr(known, key)!r}: use its schema."
+            )
     stages = stages or Stages()
+    test = unseen(bundle, test)
     return _report(
         judge_log(test, seed, stages=stages),
         held_out_curves(bundle.model, test, seed, stages),
@@ -130,6 +141,18 @@ def report_on(
         assess_plan(bundle.model, bundle.plan, test, seed=seed, stages=stages),
         stages,
     )
+
+
+def unseen(bundle: Bundle, log: RequestLog) -> RequestLog:
+    """Return the rows of users that a bundle's model was not fitted on, by the split it tells of.
+
+    A user falls the same way in every log, so this holds for any log of the same users; the
+    bundle of a model fitted on other users may leave `fitted` out of its evidence.
+    """
+    split = bundle.evidence.get("fitted")
+    if split is None:
+        return log
+    return log.split(share=split["share"], seed=split["seed"])[1]
 
 
 def held_out_curves(
@@ -172,19 +195,15 @@ def assess_plan(
     log = test if planned is None else planned
     likely = purchase_probability(model, int(model.uplift(log).mean(axis=0).argmax()))
     gains: dict[str, Gain] = {"plan": model.uplift, "purchase_probability": likely}
-    spent = plan.spend.sum() / plan.decision_points
+    greedy = rival_plan(plan, model.score(log), likely(log))
     with (stages or Stages()).stage("evaluate") as step:
         return assess(
             test,
             plan.policy(model),
-            rivals=[
-                *baselines(test, spent / np.mean(test.schema.arm_cost[1:]), fixed_position),
-                at_same_spend(plan, spent, model.score(log), likely(log)).rule(
-                    likely, "purchase_probability"
-                ),
-            ],
+            rivals=[greedy.rule(likely, "purchase_probability")],
             families={name: price_family(plan, gain, name, log) for name, gain in gains.items()},
             outcome=model.predict_outcome(test),
+            fixed_position=fixed_position,
             seed=seed,
             progress=step,
         )

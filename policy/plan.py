@@ -32,7 +32,8 @@ class RequestPlan:
     budget, limits : what was asked
     window_start : (W,) seconds after midnight UTC
     window_seconds : length of a window; infinite for the one window of a log without time
-    price : (W,) gain that a request must exceed, per unit of cost
+    price : (W,) gain that a request must exceed, per unit of cost; the dearest of the others where
+        the planned log has no decision point
     capacity : (W,) requests that the planned log's windows may spend; infinite where unlimited
     spend : (W,) requests that the hindsight plan spends
     gain : outcome that the hindsight plan promises on the planned log
@@ -40,7 +41,7 @@ class RequestPlan:
     gap : ``(upper_bound - gain) / upper_bound``
     decision_points : of the planned log
     iterations, reason : how the solver went and why it stopped
-    tie_share : share that the hindsight plan takes of the points whose gain equals the price
+    tie_share : (W,) share that the hindsight plan takes of the points whose gain equals the price
     reserve : worth of keeping a request for later in the session
     arm : (n,) the hindsight plan itself, in the order of the scores; not saved
     """
@@ -58,7 +59,7 @@ class RequestPlan:
     decision_points: int
     iterations: int
     reason: str
-    tie_share: float = 0.0
+    tie_share: FloatArray | None = None
     reserve: float = 0.0
     arm: IntArray | None = None
 
@@ -80,7 +81,7 @@ class RequestPlan:
 
     def at_price(self, price: float) -> "RequestPlan":
         """Return the plan with one price in all windows, which a gain must exceed."""
-        return replace(self, price=np.full(len(self.price), price), tie_share=0.0)
+        return replace(self, price=np.full(len(self.price), price), tie_share=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain numbers, strings and lists; no limit is None."""
@@ -92,7 +93,8 @@ class RequestPlan:
         """Rebuild a plan from `to_dict`."""
         arrays = {
             key: np.array([np.inf if v is None else v for v in table[key]], dtype=np.float64)
-            for key in ("window_start", "price", "capacity", "spend")
+            for key in ("window_start", "price", "capacity", "spend", "tie_share")
+            if key in table
         }
         seconds = np.inf if table["window_seconds"] is None else table["window_seconds"]
         return cls(
@@ -153,6 +155,7 @@ def plan_requests(
     from policy.planner.exact import solve_exact
 
     log, windows = scores.log, scores.log.windows(window_seconds)
+    _check_limits(limits, log)
     capacity = budget.capacity(log, windows)
     gains, cost = scores.uplift if gain is None else gain, np.asarray(log.schema.arm_cost[1:])
     demand, order = _demand(log, windows, gains, cost)
@@ -162,13 +165,15 @@ def plan_requests(
         else solve_decomposition(demand, capacity, limits, gap=gap, progress=progress)
     )
     arm = assignment_in_input_order(solution.arm, order)
-    net = net_gain(gains, solution.window_price[windows.index], cost).max(axis=1)
+    price = _price_unseen(solution.window_price, windows.index)
+    tie = net_gain(gains, price[windows.index], cost).max(axis=1) == 0
+    ties, taken = (np.bincount(windows.index, m, len(price)) for m in (tie, tie & (arm > 0)))
     return RequestPlan(
         budget,
         limits,
         windows.start,
         windows.seconds,
-        solution.window_price,
+        price,
         capacity.window,
         solution.spend,
         solution.gain,
@@ -177,9 +182,29 @@ def plan_requests(
         len(log),
         solution.iterations,
         solution.reason,
-        tie_share=float((arm[net == 0] > 0).mean()) if (net == 0).any() else 0.0,
+        tie_share=taken / np.maximum(ties, 1),
         arm=arm,
     )
+
+
+def _price_unseen(price: FloatArray, window: IntArray) -> FloatArray:
+    """Return the prices, with the dearest in windows that nothing is known of."""
+    return np.where(np.bincount(window, minlength=len(price)) > 0, price, price.max())
+
+
+def _check_limits(limits: Limits, log: RequestLog) -> None:
+    """Refuse limits on what the log does not tell."""
+    needs = {
+        "session_id": limits != Limits(),
+        "page": limits.per_page is not None,
+        "position": limits.min_gap > 0,
+    }
+    for column, needed in needs.items():
+        if needed and column not in log.frame:
+            raise InputError(
+                f"the limits need the column {column!r}, which the log lacks; add it, or leave "
+                "the limits out."
+            )
 
 
 def _demand(

@@ -12,7 +12,7 @@ from uplift.log import RequestLog
 from uplift.model import UpliftModel
 from uplift.scores import Scores
 
-__all__ = ["Gain", "at_same_spend", "price_family", "purchase_probability"]
+__all__ = ["Gain", "price_family", "purchase_probability", "rival_plan"]
 
 Gain = Callable[[RequestLog], FloatArray]
 
@@ -32,9 +32,16 @@ def purchase_probability(model: UpliftModel, arm: int) -> Gain:
     return gain
 
 
-def at_same_spend(plan: RequestPlan, spent: float, scores: Scores, gain: FloatArray) -> RequestPlan:
-    """Plan for other gains, within the same limits, as many requests per decision point."""
-    return plan_requests(scores, Budget.share(max(spent, 1e-9)), plan.limits, gain=gain)
+def rival_plan(plan: RequestPlan, scores: Scores, gain: FloatArray) -> RequestPlan:
+    """Plan for other gains under the same limits, and the same budget where it can be known.
+
+    A log of another length than the planned one gets as many requests per decision point.
+    """
+    spent = max(plan.spend.sum() / plan.decision_points, 1e-9)
+    same_log = len(scores.log) == plan.decision_points
+    budget = plan.budget if same_log else Budget.share(spent)
+    seconds = plan.window_seconds
+    return plan_requests(scores, budget, plan.limits, window_seconds=seconds, gain=gain)
 
 
 def price_family(plan: RequestPlan, gain: Gain, name: str, log: RequestLog) -> list[PriceRule]:

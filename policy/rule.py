@@ -23,7 +23,8 @@ class PriceRule:
     ``request arm a* = argmax_a gain[a] - price[w] cost[a]  iff that is > reserve``
 
     Where the two are equal, to a thousandth of the price, the rule requests with probability
-    `tie_share`: points of equal gain share what the budget leaves for them.
+    `tie_share`: points of equal gain share what the budget leaves for them. A gain of 0 is never
+    worth a request.
 
     Attributes
     ----------
@@ -33,7 +34,7 @@ class PriceRule:
     window_seconds : length of a window
     limits : what a session allows; the rule's own requests count
     reserve : worth of keeping the request for later
-    tie_share : probability of a request where gain and price are equal
+    tie_share : (W,) probability of a request where gain and price are equal; none when absent
     """
 
     name: str
@@ -42,7 +43,7 @@ class PriceRule:
     window_seconds: float
     limits: Limits
     reserve: float = 0.0
-    tie_share: float = 0.0
+    tie_share: FloatArray | None = None
 
     @property
     def has_memory(self) -> bool:
@@ -50,18 +51,21 @@ class PriceRule:
         return self.limits != Limits()
 
     def prepare(self, log: RequestLog) -> FloatArray:
-        """Return each arm's gain net of its price, (n, A); 0 where they are equal."""
-        price = self.price[log.windows(self.window_seconds).index]
-        return net_gain(self.gain(log), price, np.asarray(log.schema.arm_cost[1:]))
+        """Return each arm's gain net of its price, 0 at ties, and the tie's share, (n, A + 1)."""
+        window = log.windows(self.window_seconds).index
+        net = net_gain(self.gain(log), self.price[window], np.asarray(log.schema.arm_cost[1:]))
+        ties = np.zeros(len(net)) if self.tie_share is None else self.tie_share[window]
+        return np.column_stack([net, ties])
 
     def probabilities(self, prepared: FloatArray, moment: Moment) -> FloatArray:
         """Return certainty for the best arm where it beats the reserve and limits allow it."""
-        best = prepared.argmax(axis=1)
-        rows = np.arange(len(prepared))
-        net = prepared[rows, best] - self.reserve
-        share = np.where(net > 0, 1.0, np.where(net == 0, self.tie_share, 0.0))
+        net, ties = prepared[:, :-1], prepared[:, -1]
+        best = net.argmax(axis=1)
+        rows = np.arange(len(net))
+        worth = net[rows, best] - self.reserve
+        share = np.where(worth > 0, 1.0, np.where(worth == 0, ties, 0.0))
         share *= self._allowed(moment)
-        result = np.zeros((len(prepared), prepared.shape[1] + 1))
+        result = np.zeros((len(net), net.shape[1] + 1))
         result[:, 0] = 1 - share
         result[rows, best + 1] = share
         return result
@@ -77,8 +81,12 @@ class PriceRule:
 
 
 def net_gain(gain: FloatArray, price: FloatArray, cost: FloatArray) -> FloatArray:
-    """Return ``gain - price cost``, (n, A), and exactly 0 at ties; price (n,), cost (A,)."""
+    """Return ``gain - price cost``, (n, A), exactly 0 at ties, below 0 where nothing is gained.
+
+    price (n,), cost (A,)
+    """
     paid = price[:, None] * cost
     net: FloatArray = gain - paid
     net[np.abs(net) <= TIE_TOLERANCE * np.abs(paid)] = 0.0
+    net[(gain == 0) & (net == 0)] = -1.0  # a request for nothing, at a price of 0
     return net

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from uplift.arrays import FloatArray, IntArray
@@ -77,7 +78,8 @@ def bootstrap(
     """Return lower and upper ends of intervals for a statistic of column totals.
 
     Clusters are drawn by Poisson(1) weights; the interval holds the middle 95 % of the drawn
-    statistics.
+    statistics, stretched about the statistic itself by ``t(G - 1) / z`` for the G clusters. One
+    cluster alone gives an infinite interval.
 
     Parameters
     ----------
@@ -91,6 +93,9 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     count = sums.shape[0]
+    point = statistic(np.asarray(sums.sum(axis=0), dtype=np.float64).reshape(-1, 1))[:, 0]
+    if count < 2:
+        return np.full_like(point, -np.inf), np.full_like(point, np.inf)
     columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
     at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
     with np.errstate(invalid="ignore"):  # a draw of no cluster at all has no statistic
@@ -102,7 +107,10 @@ def bootstrap(
     # Outward to a drawn value: a statistic may be infinite in some draws.
     lower = np.nanquantile(draws_by_row, (1 - LEVEL) / 2, axis=1, method="lower")
     upper = np.nanquantile(draws_by_row, (1 + LEVEL) / 2, axis=1, method="higher")
-    return lower, upper
+    level = (1 + LEVEL) / 2
+    stretch = student.ppf(level, count - 1) / norm.ppf(level)
+    middle = np.where(np.isfinite(point), point, 0.0)
+    return middle + stretch * (lower - middle), middle + stretch * (upper - middle)
 
 
 def _pieces(total: int, size: int) -> list[int]:

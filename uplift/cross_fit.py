@@ -9,10 +9,13 @@ from uplift.hashing import hash_uniform
 
 __all__ = ["fold_masks", "fold_of"]
 
+#: Folds hash by other seeds than splits do, or a split's users would crowd in a few folds.
+_FOLDS = 1 << 40
+
 
 def fold_of(groups: np.ndarray, n_folds: int, seed: int) -> IntArray:
     """Return the fold of each row, (n,) in 0 .. n_folds - 1; a group is never divided."""
-    return (hash_uniform(groups, seed) * n_folds).astype(np.int16)
+    return (hash_uniform(groups, seed + _FOLDS) * n_folds).astype(np.int16)
 
 
 def fold_masks(folds: IntArray) -> Iterator[BoolArray]:

@@ -29,13 +29,14 @@ class Windows:
     index : (n,) window of each row
     start : (W,) start of each window, seconds after midnight UTC
     seconds : length of a window; infinite where the log has no timestamps (one window)
-    days : number of days that the log spans
+    covered : (W,) seconds of each window that lie between the log's first and last row, over all
+        its days
     """
 
     index: IntArray
     start: FloatArray
     seconds: float
-    days: int
+    covered: FloatArray
 
 
 class RequestLog:
@@ -199,16 +200,16 @@ class RequestLog:
     def windows(self, seconds: float = 3600.0) -> Windows:
         """Cut the day into windows of the given length; one window without timestamps."""
         if "timestamp" not in self.frame:
-            return Windows(np.zeros(len(self), np.int32), np.zeros(1), np.inf, 1)
+            return Windows(np.zeros(len(self), np.int32), np.zeros(1), np.inf, np.ones(1))
         count = max(1, int(np.ceil(DAY_SECONDS / seconds))) if seconds > 0 else 0
         if not 1 <= count <= 1440:
             raise InputError(f"a window of {seconds} seconds; expected 60 or more.")
         seconds = min(seconds, float(DAY_SECONDS))
         micros = self.frame["timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
         index = (micros // 1_000_000 % DAY_SECONDS // seconds).astype(np.int32)
-        days = np.unique(micros // (DAY_SECONDS * 1_000_000)).size
         start = np.arange(count, dtype=np.float64) * seconds
-        return Windows(index, start, float(seconds), int(days))
+        first, last = micros.min() / 1e6, micros.max() / 1e6
+        return Windows(index, start, float(seconds), _covered(start, float(seconds), first, last))
 
     def _whole(self, column: str) -> IntArray:
         if column not in self.frame:
@@ -226,6 +227,15 @@ class RequestLog:
         if isinstance(ids.dtype, pd.CategoricalDtype):
             return hash_uniform(ids.cat.categories.to_numpy(), seed)[ids.cat.codes.to_numpy()]
         return hash_uniform(ids.to_numpy(), seed)
+
+
+def _covered(start: FloatArray, seconds: float, first: float, last: float) -> FloatArray:
+    """Seconds of each window of the day between two moments; a moment alone lasts a second."""
+    days = np.arange(first // DAY_SECONDS, last // DAY_SECONDS + 1)[:, None] * DAY_SECONDS
+    end = np.minimum(start + seconds, DAY_SECONDS)
+    overlap = np.minimum(days + end, max(last, first + 1)) - np.maximum(days + start, first)
+    covered: FloatArray = np.clip(overlap, 0.0, None).sum(axis=0)
+    return covered
 
 
 def draft_schema(path: str | Path) -> LogSchema:

@@ -23,7 +23,7 @@ __all__ = ["UpliftModel"]
 _CHUNK_ROWS = 1 << 18
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UpliftModel:
     """A learner with all that it takes to score a log.
 
@@ -74,11 +74,19 @@ class UpliftModel:
     def predict_outcome(self, log: RequestLog) -> FloatArray:
         """Return the expected primary outcome under each arm, (n, A + 1).
 
-        A log is scored once: the answer is kept while the log lives.
+        A log is scored once, and the answer kept while the log lives: a log's frame is never
+        changed in place.
         """
         if log not in self._scored:
             self._scored[log] = self._predict(log)
+            self._scored[log].setflags(write=False)
         return self._scored[log]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"schema": self.schema, "encoder": self.encoder, "learner": self.learner}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     def _predict(self, log: RequestLog) -> FloatArray:
         outcome = np.empty((len(log), self.schema.n_arms + 1))

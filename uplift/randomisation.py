@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from uplift.arrays import BoolArray, FloatArray
+from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.hashing import hash_uniform
 from uplift.log import RequestLog
 
@@ -36,14 +36,43 @@ class Check:
 
 
 def check_randomisation(log: RequestLog, seed: int = 0) -> list[Check]:
-    """Judge whether the logged propensities explain the logged arms.
+    """Judge whether the log looks like a randomised one.
 
+    - Clusters and repeated rows: users are told apart, decision points are there once.
     - Sample ratio: under correct propensities ``mean(1{arm = a} / propensity)`` is 1 for every
       arm, overall and on every page; a two-sided z test, Bonferroni over the tests made.
     - Leak: with rows weighted by ``1 / propensity``, no classifier of the features can tell the
       arms apart; its held-out AUC is 1/2.
     """
-    return [_ratio_overall(log), _ratio_by_page(log), _leak(log, seed)]
+    ratios = [_ratio_overall(log), _ratio_by_page(log)]
+    return [*ratios, _leak(log, seed), _clusters(log), _repeated(log)]
+
+
+def _clusters(log: RequestLog) -> Check:
+    column = log.schema.cluster
+    if column in log.frame:
+        return Check("clusters", "sound", f"Rows are clustered by {column!r}.")
+    taken = "sessions" if "session_id" in log.frame else "single rows"
+    return Check(
+        "clusters",
+        "doubtful",
+        f"Column {column!r} is not in the log: {taken} are taken as users, and intervals are too "
+        "narrow where one user has several.",
+    )
+
+
+def _repeated(log: RequestLog) -> Check:
+    place = [c for c in ("session_id", "timestamp", "page", "position") if c in log.frame]
+    if "session_id" not in place or "position" not in place:
+        return Check("repeated_rows", "sound", "Without sessions and positions rows may repeat.")
+    repeated = int(log.frame.duplicated(place).sum())
+    if repeated == 0:
+        return Check("repeated_rows", "sound", "Every decision point is there once.")
+    return Check(
+        "repeated_rows",
+        "doubtful",
+        f"{repeated:,} rows repeat the {', '.join(place)} of another: were they joined twice?",
+    )
 
 
 def _ratio_overall(log: RequestLog) -> Check:
@@ -60,19 +89,25 @@ def _ratio_by_page(log: RequestLog) -> Check:
 
 
 def _ratio_z(log: RequestLog, arm: int, rows: BoolArray) -> float:
-    """Z of the mean ratio; with two arms under its exact variance, else under the sample's."""
-    hit, propensity = log.arm[rows] == arm, log.propensity[rows]
+    """Z of the mean ratio where the arm could be drawn.
+
+    Its variance is that of the clusters, for arms may be drawn once a user; with two arms at
+    least that of independent draws, which is known exactly.
+    """
+    hit, propensity = log.arm == arm, log.propensity
     if log.schema.n_arms > 1:
-        ratio = (hit / propensity)[hit | (propensity < 1)]  # where the arm could be drawn
-        if len(ratio) == 0:
-            return 0.0
-        return float((ratio.mean() - 1) / np.sqrt(max(ratio.var(), 1e-12) / len(ratio)))
-    chance = np.where(hit, propensity, 1 - propensity)
-    possible = chance > 0
-    ratio, variance = hit[possible] / chance[possible], (1 / chance[possible] - 1).sum()
-    if variance == 0:
-        return 0.0
-    return float((ratio - 1).sum() / np.sqrt(variance))
+        drawn = np.isin(log.page, np.unique(log.page[hit]))
+        chance = propensity
+        possible = rows & drawn & (hit | (propensity < 1))
+        least = 0.0
+    else:
+        chance = np.where(hit, propensity, 1 - propensity)
+        possible = rows & (chance > 0)
+        least = float((1 / chance[possible] - 1).sum())
+    excess = hit[possible] / chance[possible] - 1
+    clustered = np.bincount(log.cluster[possible], excess)
+    variance = max(least, float(clustered @ clustered), 1e-12)
+    return float(excess.sum() / np.sqrt(variance))
 
 
 def _ratio_check(name: str, z: list[float], where: list[str]) -> Check:
@@ -91,11 +126,8 @@ def _ratio_check(name: str, z: list[float], where: list[str]) -> Check:
 
 
 def _leak(log: RequestLog, seed: int) -> Check:
-    worst = max(
-        (_leak_auc(log, a, seed) for a in range(1, log.schema.n_arms + 1)),
-        key=lambda pair: abs(pair[0] - 0.5),
-    )
-    auc, error = worst
+    aucs = [_leak_auc(log, a, seed) for a in range(1, log.schema.n_arms + 1)]
+    auc, error = max(aucs, key=lambda pair: abs(pair[0] - 0.5) / max(LEAK_AUC, 4 * pair[1]))
     if abs(auc - 0.5) < max(LEAK_AUC, 4 * error):
         return Check("leak", "sound", f"Features do not tell the arm apart (AUC {auc:.3f}).")
     return Check(
@@ -127,7 +159,16 @@ def _leak_auc(log: RequestLog, arm: int, seed: int) -> tuple[float, float]:
     model = train(task.rows(fit), params)
     auc = roc_auc_score(y[~fit], model.margin(X[~fit]), sample_weight=weight[~fit])
     sizes = [_kish(weight[~fit & (y == side)]) for side in (True, False)]
-    return float(auc), float(np.sqrt((sum(sizes) + 1) / (12 * sizes[0] * sizes[1])))
+    error = np.sqrt((sum(sizes) + 1) / (12 * sizes[0] * sizes[1]))
+    return float(auc), float(error * _design_effect(y[~fit], weight[~fit], part.cluster[~fit]))
+
+
+def _design_effect(y: BoolArray, weight: FloatArray, cluster: IntArray) -> float:
+    """Return how much wider errors are for arms that go together inside clusters, at least 1."""
+    excess = weight * (y - np.average(y, weights=weight))
+    clustered = np.bincount(cluster, excess)
+    apart, together = float(excess @ excess), float(clustered @ clustered)
+    return float(np.sqrt(max(1.0, together / max(apart, 1e-12))))
 
 
 def _kish(weight: FloatArray) -> float:

@@ -12,6 +12,8 @@ __all__ = ["build", "read_toml"]
 
 T = TypeVar("T")
 
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+
 
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     """Read a TOML file; `what` names it in errors."""
@@ -36,7 +38,9 @@ def build(kind: type[T], table: Mapping[str, Any], what: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
-        raise InputError(f"{what}: {_sentence(error.errors()[0])}") from None
+        # What is there and unknown often explains what is missing.
+        errors = sorted(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
+        raise InputError(f"{what}: {_sentence(errors[0])}") from None
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -44,7 +48,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if isinstance(cause, InputError):
         return str(cause)
     place = ".".join(str(part) for part in error["loc"])
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+    if error["type"] in _UNKNOWN:
         return f"the key {place!r} is unknown; correct or remove it."
     if error["type"] in ("missing", "missing_argument"):
         return f"the key {place!r} is missing; add it."

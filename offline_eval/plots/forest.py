@@ -25,19 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["estimators_of", "forest_plot"]
 
 _LOOKS = {"dr": ("o", BLUE), "snips": ("s", ORANGE), "ips": ("^", VERMILION)}
-_NOT_ESTIMATORS = ("gain", "requests", "gain_per_request")
 _SPREAD = 0.44
 
 
 def estimators_of(value: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the names of the estimators that any policy was valued by, in order."""
-    names = [
-        key
-        for policy in value.values()
-        for key, part in policy.items()
-        if key not in _NOT_ESTIMATORS and isinstance(part, Mapping) and "value" in part
-    ]
-    return list(dict.fromkeys(names))
+    return [name for name in _LOOKS if any(name in policy for policy in value.values())]
 
 
 def forest_plot(value: Mapping[str, Mapping[str, Any]], outcome: str) -> str:

@@ -28,7 +28,7 @@ def judged(log: RequestLog, **options: object) -> Assessment:
     return assess(
         log,
         Threshold("f_clicks_20", 1.5, name="plan"),
-        rivals=baselines(log, 0.1, 25),
+        rivals=[],
         families={"plan": [Threshold("f_clicks_20", level) for level in levels]},
         outcome=np.full((len(log), 2), 0.01),
         **options,
@@ -37,7 +37,8 @@ def judged(log: RequestLog, **options: object) -> Assessment:
 
 def test_plan_stands_first_beside_its_baselines(assessed: Assessment) -> None:
     assert list(assessed.evaluations) == ["plan", "never", "always", "random", "fixed"]
-    assert list(assessed.savings) == ["random", "fixed"]
+    sure = [n for n in ("random", "fixed") if assessed.evaluations[n].gain.lower > 0]
+    assert list(assessed.savings) == sure != []
     assert [curve.name for curve in assessed.frontiers] == ["plan"]
 
 
@@ -81,7 +82,7 @@ def test_plain_names_hold_without_nan(assessed: Assessment) -> None:
     }
     assert "plan_advantage" in table["value"]["random"]
     assert "gain_per_request" not in table["value"]["never"]
-    assert list(table["saving_at_equal_effect"]) == ["against_random", "against_fixed"]
+    assert list(table["saving_at_equal_effect"]) == [f"against_{n}" for n in assessed.savings]
     assert set(table["value"]["plan"]["dr"]) == {"value", "lower", "upper"}
 
 

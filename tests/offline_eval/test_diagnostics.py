@@ -10,7 +10,7 @@ from offline_eval.estimators import Decisions
 def judged(target: np.ndarray, propensity: np.ndarray | float = 0.5) -> Diagnostics:
     n = len(target)
     return diagnose(
-        Decisions(np.zeros(n), np.broadcast_to(propensity, n).copy(), target, np.arange(n))
+        Decisions(np.ones(n), np.broadcast_to(propensity, n).copy(), target, np.arange(n))
     )
 
 
@@ -78,3 +78,12 @@ def test_mean_weight_a_little_off_is_doubtful() -> None:
     found = judged(coin(20_000), 0.5 / 1.1)
     assert found.verdict == "doubtful"
     assert found.reasons == ("The mean weight is 1.100; 1 was expected.",)
+
+
+@pytest.mark.parametrize(("events", "verdict"), [(0, "refused"), (10, "doubtful"), (20, "sound")])
+def test_few_events_are_no_evidence(events: int, verdict: str) -> None:
+    reward = np.zeros(4000)
+    reward[1 : 2 * events : 2] = 1.0
+    found = diagnose(Decisions(reward, np.full(4000, 0.5), coin(4000), np.arange(4000)))
+    assert (found.verdict, found.n_events) == (verdict, events)
+    assert found.reasons == () or f"Only {events} non-zero outcomes" in found.reasons[0]

@@ -166,4 +166,4 @@ def test_gain_is_absent_where_the_log_cannot_answer_for_never():
     assert result.value["snips"].value == pytest.approx(0.5)
     assert (result.gain, result.gain_per_request) == (None, None)
     assert result.diagnostics.verdict == "doubtful"
-    assert "Gain over never: Lack of overlap" in result.diagnostics.reasons[0]
+    assert "2 effective rows were logged without" in result.diagnostics.reasons[0]

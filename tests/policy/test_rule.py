@@ -1,5 +1,7 @@
 """The plan's rule: request iff the gain beats the price of the moment, within the limits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,7 +51,8 @@ def test_requests_iff_the_gain_exceeds_the_price(feed_log, feed_model, feed_scor
     tie = np.abs(feed_scores.uplift[:, 0] - price) <= TIE_TOLERANCE * price
     asked = walk(policy, feed_log)[:, 1]
     assert (asked[~tie] == wanted[~tie]).all()
-    assert (asked[tie] == plan.tie_share).all()
+    window = feed_log.windows(QUARTER_DAY).index
+    assert (asked[tie] == plan.tie_share[window][tie]).all()
     assert not policy.has_memory
     assert 0 < wanted.sum() <= 1.1 * plan.spend.sum()  # prices are certified, not exact
 
@@ -63,7 +66,12 @@ def test_points_of_equal_gain_share_what_the_budget_leaves():
     scores = Scores(log, np.column_stack([np.zeros(1000), np.full(1000, 0.25)]))
     plan = plan_requests(scores, Budget.share(0.3))
     assert plan.tie_share == pytest.approx(0.3)
-    assert asked(plan.rule(lambda log: scores.uplift, "plan"), log) == [plan.tie_share] * 1000
+    assert asked(plan.rule(lambda log: scores.uplift, "plan"), log) == [plan.tie_share[0]] * 1000
+
+
+def test_nothing_gained_is_never_worth_a_request():
+    plan = rule(0.0, gain=lambda log: np.zeros((3, 1)))
+    assert asked(replace(plan, tie_share=np.ones(1)), sessions([0.0, 0.0, 0.0])) == [0, 0, 0]
 
 
 def test_the_reserve_is_kept_back():

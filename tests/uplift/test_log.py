@@ -229,7 +229,21 @@ def test_windows_cut_the_day(zone):
     assert windows.index.tolist() == [0, 0, 1, 23, 12]
     assert windows.start.tolist() == [3600.0 * h for h in range(24)]
     assert windows.seconds == 3600
-    assert windows.days == 3
+    assert 2 * 3600 - 1 <= windows.covered[1] <= 3 * 3600
+    assert windows.covered.sum() <= 3 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "seconds", "covered"),
+    [
+        ("2026-01-01T12:00", "2026-01-02T12:00", 21_600, [21_600] * 4),  # noon to noon
+        ("2026-01-01T12:00", "2026-01-01T13:00", 21_600, [0, 0, 3600, 0]),
+        ("2026-01-01T00:00", "2026-01-02T00:00", 18_000, [18_000] * 4 + [14_400]),
+        ("2026-01-01T05:00", "2026-01-01T05:00", 43_200, [1, 0]),
+    ],
+)
+def test_windows_cover_what_the_log_spans(first, last, seconds, covered):
+    assert timed([first, last], None).windows(seconds).covered.tolist() == covered
 
 
 def test_windows_are_cut_in_utc():

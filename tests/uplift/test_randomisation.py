@@ -1,10 +1,11 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from simulated_logs import make_frame, make_log, make_schema
 
-from uplift import BoostParams, RequestLog, boosting, check_randomisation, randomisation
+from uplift import BoostParams, LogSchema, RequestLog, boosting, check_randomisation, randomisation
 
 
 def verdicts(frame, **changes):
@@ -12,7 +13,9 @@ def verdicts(frame, **changes):
     return {check.name: check.verdict for check in checks}
 
 
-ALL_SOUND = dict.fromkeys(("sample_ratio", "sample_ratio_by_page", "leak"), "sound")
+ALL_SOUND = dict.fromkeys(
+    ("sample_ratio", "sample_ratio_by_page", "leak", "clusters", "repeated_rows"), "sound"
+)
 
 
 def test_a_randomised_log_is_sound():
@@ -88,6 +91,49 @@ def test_the_sentence_says_what_to_look_for():
 def test_few_rows_by_page_are_not_judged():
     check = check_randomisation(make_log(n_users=5))[1]
     assert (check.verdict, check.sentence) == ("sound", "No page has 20 rows of every arm.")
+
+
+def test_arms_drawn_once_a_user_are_sound():
+    """400 users of 50 rows; 20 logs, of which a threshold of 1e-3 may fail none."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        user = np.repeat(np.arange(400), 50)
+        frame = make_frame(n_users=400).iloc[:0]
+        arm = rng.integers(0, 2, 400).astype(np.int8)[user]
+        frame = pd.DataFrame({"user_id": user, "arm": arm, "propensity": 0.5})
+        frame["page"], frame["position"] = 0, np.tile(np.arange(50), 400)
+        frame["purchase_10"], frame["f_x"] = 0, rng.normal(size=400)[user]
+        schema = LogSchema(
+            ("none", "request"), (0.0, 1.0), ("purchase_10",), "purchase_10", ("f_*",)
+        )
+        checks = check_randomisation(RequestLog(frame, schema))
+        assert [c.verdict for c in checks] == ["sound"] * 5
+
+
+def test_an_arm_that_is_off_on_a_page_is_sound():
+    frame = make_frame(n_users=3000, n_arms=2)
+    first = frame["page"] == 0
+    swap = first & (frame["arm"] == 2)
+    frame = frame[~swap].copy()
+    share = frame["propensity"].where(frame["page"] != 0, frame["propensity"])
+    kept = frame["page"] == 0
+    both = share[kept & (frame["arm"] == 0)].iloc[0] + share[kept & (frame["arm"] == 1)].iloc[0]
+    frame.loc[kept, "propensity"] = share[kept] / both
+    found = verdicts(frame, arms=("none", "a", "b"), arm_cost=(0.0, 1.0, 1.0))
+    assert found["sample_ratio"] == "sound"
+
+
+def test_rows_joined_twice_are_doubtful():
+    frame = make_frame(n_users=500)
+    frame["session_id"] = np.arange(len(frame))
+    twice = pd.concat([frame, frame.head(10)], ignore_index=True)
+    check = check_randomisation(RequestLog(twice, make_schema()))[4]
+    assert (check.verdict, check.sentence[:7]) == ("doubtful", "10 rows")
+
+
+def test_a_log_without_users_is_doubtful():
+    frame = make_frame(n_users=500).drop(columns="user_id")
+    assert verdicts(frame)["clusters"] == "doubtful"
 
 
 @pytest.mark.slow

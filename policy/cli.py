@@ -233,10 +233,9 @@ def plan(
         )
     if out is not None:
         write_frame(table.log.frame.assign(arm=made.arm), out)
-    kept: dict[str, Any] = {
-        key: old.evidence[key] for key in ("model", "fitted") if key in old.evidence
-    }
-    replace(old, plan=made, evidence=kept).save(bundle)  # the old plan's evidence is not this one's
+    # What is known of the old plan is not known of this one.
+    kept: dict[str, Any] = {k: v for k, v in old.evidence.items() if k in ("model", "fitted")}
+    replace(old, plan=made, evidence=kept).save(bundle)
     say({"bundle": str(bundle), **plan_part(made)}, as_json)
 
 

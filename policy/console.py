@@ -73,7 +73,7 @@ def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) ->
     if as_json:
         print(json.dumps(report, indent=1, allow_nan=False))
         return
-    console = Console(width=max(Console().width, 110))
+    console = Console(width=max(Console().width, 120))
     console.print(_policies(report))
     for saving in report["saving_at_equal_effect"].values():
         console.print(_saving(saving))

@@ -161,7 +161,7 @@ def test_run_does_it_all_from_a_job_file(cli, log, tmp_path):
         f'learner = "t"\nwindow_minutes = 360\n[log]\npath = "{log}"\n'
         f'schema = "{log.with_suffix(".toml")}"\n[boosting]\nmax_rounds = 10\nn_threads = 1\n'
     )
-    code, out, err = cli("run", tmp_path / "tiny.toml", "--out", tmp_path / "runs")
+    code, _, err = cli("run", tmp_path / "tiny.toml", "--out", tmp_path / "runs")
     assert code == 0, err
     result = tmp_path / "runs" / "tiny"
     assert sorted(p.name for p in result.iterdir()) == ["bundle", "report.html", "report.json"]

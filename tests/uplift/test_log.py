@@ -243,7 +243,9 @@ def test_windows_cut_the_day(zone):
     ],
 )
 def test_windows_cover_what_the_log_spans(first, last, seconds, covered):
-    assert timed([first, last], None).windows(seconds).covered.tolist() == covered
+    assert (
+        timed([first, first, first, last, last], None).windows(seconds).covered.tolist() == covered
+    )
 
 
 def test_windows_are_cut_in_utc():

@@ -27,11 +27,11 @@ class Assessment:
     evaluations : by policy name, the plan first
     advantages : the plan's gain over each other policy, paired on the same users
     truth : mean outcome of each policy by the log's ``true_*`` columns, where it is simulated
-    frontiers : the plan's family first, then its rivals'
+    frontiers : the plan's family first, then its rivals'; none where the plan is refused
     savings : requests saved at equal effect, by reference; absent where the plan or the reference
         is refused, or the reference's gain is not distinguishable from 0: there is no effect to
         equal
-    rates : the purchase-rate table of the plan
+    rates : the purchase-rate table of the plan; empty where it is refused
     """
 
     evaluations: dict[str, Evaluation]
@@ -129,8 +129,9 @@ def assess(
         policy.name: evaluate(log, policy, outcome=outcome, probabilities=walked[policy.name])
         for policy in policies
     }
+    answered = evaluations[plan.name].diagnostics.verdict != "refused"
     frontiers = []
-    for name, family in families.items():
+    for name, family in families.items() if answered else ():
         frontiers.append(frontier(log, family, name=name, outcome=outcome, seed=seed))
         done += len(family)
         if progress is not None:
@@ -147,7 +148,7 @@ def assess(
         _truths(log, walked),
         frontiers,
         savings,
-        purchase_rates(log, walked[plan.name]),
+        purchase_rates(log, walked[plan.name]) if answered else [],
     )
 
 

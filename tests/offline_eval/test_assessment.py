@@ -112,3 +112,11 @@ def test_baselines_fit_the_log() -> None:
     names = [p.name for p in baselines(several, 3.0, 25)]
     assert names == ["never", "always_a", "always_b", "random"]
     assert baselines(several, 3.0, 25)[-1].share == 1.0
+
+
+def test_a_refused_plan_has_no_numbers_at_all(log: RequestLog) -> None:
+    arm = log.frame["arm"].to_numpy()
+    frame = log.frame.assign(propensity=np.where(np.arange(len(log)) == 0, 1e-9, 1.0), arm=arm)
+    refused = judged(RequestLog.unchecked(frame, log.schema))
+    assert refused.evaluations["plan"].diagnostics.verdict == "refused"
+    assert (refused.frontiers, refused.savings, refused.rates) == ([], {}, [])

@@ -170,3 +170,19 @@ def test_stages_are_told(feed_model, feed_log):
     run_job(replace(JOB, log=replace(JOB.log, sessions=1200), learner="s"), stages)
     assert stages.told == ["simulate", "check", "fit", "curves", "plan", "evaluate"]
     assert list(stages.seconds) == stages.told
+
+
+def test_users_that_were_fitted_on_are_left_out_of_an_evaluation(feed_log, feed_model):
+    from policy.bundle import Bundle
+    from policy.loop import unseen
+
+    fitted, held_out = feed_log.split(share=0.7, seed=3)
+    bundle = Bundle(feed_model, evidence={"fitted": {"share": 0.7, "seed": 3}})
+    users = set(unseen(bundle, feed_log).frame["user_id"])
+    assert users == set(held_out.frame["user_id"])
+    assert not users & set(fitted.frame["user_id"])
+    assert unseen(Bundle(feed_model), feed_log) is feed_log
+
+
+def test_a_bundle_of_the_loop_remembers_whom_it_saw(run):
+    assert run[0].evidence["fitted"] == {"share": JOB.split.fit + JOB.split.plan, "seed": JOB.seed}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from offline_eval.plots.calibration import calibration_plot
 from offline_eval.plots.forest import estimators_of, forest_plot
 from offline_eval.plots.frontier import frontier_plot
 from offline_eval.plots.numbers import (
@@ -46,7 +47,7 @@ def render_report(report: Table) -> str:
     environment = Environment(
         autoescape=True, undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals |= {"PER": PER}
+    environment.globals |= {"PER": PER, "MILLION": 1e6}
     environment.filters |= {
         "count": count,
         "percent": percent,
@@ -95,6 +96,7 @@ def _page(report: dict[str, Any]) -> dict[str, Any]:
         "references": _REFERENCES,
         "estimators": estimators_of(value),
         "arms": _curves(report),
+        "calibration": _calibration(report),
         "budget": _budget(report),
         "limits": _limits(report),
         "same_price": len(set(prices)) == 1,
@@ -110,9 +112,12 @@ def _figures(report: Table, refused: bool) -> dict[str, str]:
     prices = report.get("plan", {}).get("prices", [])
     horizons = [row for row in report.get("purchase_rates", []) if "horizon" in row]
     frontiers, curves = report.get("frontier", []), _curves(report)
+    calibration = _calibration(report)
     figures = {}
     if curves:
         figures["qini"] = qini_plot(curves, outcome)
+    if calibration:
+        figures["calibration"] = calibration_plot(calibration, outcome)
     if value:
         figures["forest"] = forest_plot(value, outcome)
     if frontiers and not refused:
@@ -131,6 +136,12 @@ def _curves(report: Table) -> dict[str, Table]:
         return {name: part for name, part in model["arms"].items() if "curve" in part}
     names = [arm["name"] for arm in report.get("log", {}).get("arms", [])[1:]]
     return {names[0] if names else "request": model} if "curve" in model else {}
+
+
+def _calibration(report: Table) -> dict[str, Table]:
+    """Return each arm's predictions before and after calibration, by its name."""
+    arms = report.get("model", {}).get("calibration", {}).get("arms", {})
+    return {name: part for name, part in arms.items() if "before" in part and "after" in part}
 
 
 def _outcome(report: Table) -> str:

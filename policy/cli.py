@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from policy.console import fail, print_summary, say, shown_stages
 from policy.progress import Stages
 from uplift.errors import InputError
 from uplift.files import check_writable
+from uplift.names import LearnerName
 
 if TYPE_CHECKING:
     from uplift.log import RequestLog
@@ -139,7 +140,7 @@ def fit(
     log: LogPath,
     schema: SchemaOption,
     out: Annotated[Path, typer.Option(help="Bundle to write.", metavar="BUNDLE")],
-    learner: Annotated[Literal["s", "t", "logit"], typer.Option(help="How to learn.")] = "s",
+    learner: Annotated[LearnerName, typer.Option(help="How to learn.")] = "s",
     share: Annotated[float, typer.Option(help="Share of users to fit on.")] = 0.7,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -153,8 +154,8 @@ def fit(
     check_target(out)
     with shown_stages(as_json) as stages:
         train, test = _read_log(log, schema, stages).split(share=share, seed=seed)
-        with stages.stage("fit"):
-            model = UpliftModel.fit(train, learner, BoostParams(seed=seed))
+        with stages.stage("fit") as step:
+            model = UpliftModel.fit(train, learner, BoostParams(seed=seed), progress=step)
         about = held_out_curves(model, test, seed, stages)
     Bundle(model, evidence={"model": about, "fitted": {"share": share, "seed": seed}}).save(out)
     about.pop("curve")

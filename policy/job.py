@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from policy.budget import Budget
 from policy.problem import Limits
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
+from uplift.names import CalibrationMethod, LearnerName
 from uplift.tables import build, read_toml
 
 __all__ = ["Job", "LogSource"]
@@ -62,6 +63,7 @@ class Job:
     log : where the log comes from
     split : shares of users to fit on, to plan on, to evaluate on
     learner, boosting : the learner's name, and its boosting parameters
+    calibration : how the size of the uplift is set right
     budget, limits : what extra requests may cost, and what a session allows
     window_minutes : length of the windows that the day is cut into
     fixed_position : where the fixed baseline puts its one request a page
@@ -73,7 +75,8 @@ class Job:
 
     log: LogSource = LogSource()
     split: Split = Split()
-    learner: Literal["s", "t", "logit"] = "s"
+    learner: LearnerName = "s"
+    calibration: CalibrationMethod = "isotonic"
     boosting: BoostParams = BoostParams()  # noqa: RUF009  (frozen)
     budget: Budget = Budget.qps_share(0.125)  # noqa: RUF009  (frozen)
     limits: Limits = Limits(per_page=2, min_gap=10)  # noqa: RUF009  (frozen)

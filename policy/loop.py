@@ -12,10 +12,13 @@ from policy.job import Job, LogSource
 from policy.plan import RequestPlan, plan_requests
 from policy.progress import Stages
 from policy.rivals import Gain, price_family, purchase_probability, rival_plan
-from uplift.curves import QiniCurve, qini_curve
+from uplift.arrays import FloatArray
+from uplift.calibration import calibration_change
+from uplift.curves import CurveState, QiniCurve, TocCurve, multi_arm_curve
 from uplift.datasets import DATASETS
 from uplift.effects import effect_scores
 from uplift.errors import InputError
+from uplift.learners import UpliftLearner
 from uplift.log import RequestLog
 from uplift.model import UpliftModel
 from uplift.plain import to_plain
@@ -54,9 +57,9 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
     parts = _Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
     about_log["split"] = {name: len(part) for name, part in vars(parts).items()}
     del log  # the parts hold it once more
-    with stages.stage("fit"):
+    with stages.stage("fit") as step:
         boosting = replace(job.boosting, seed=job.boosting.seed + job.seed)
-        model = UpliftModel.fit(parts.fit, job.learner, boosting)
+        model = UpliftModel.fit(parts.fit, job.learner, boosting, job.calibration, step)
     about_model = held_out_curves(model, parts.test, job.seed, stages)
     with stages.stage("plan") as step:
         plan = plan_requests(
@@ -158,19 +161,25 @@ def unseen(bundle: Bundle, log: RequestLog) -> RequestLog:
 def held_out_curves(
     model: UpliftModel, test: RequestLog, seed: int = 0, stages: Stages | None = None
 ) -> dict[str, Any]:
-    """Measure how well a model ranks users that it has not seen, as report.json has it."""
+    """Measure how well a model ranks and sizes the uplift of users that it has not seen.
+
+    Returns
+    -------
+    what report.json has under ``model``
+    """
     with (stages or Stages()).stage("curves"):
         outcome = model.predict_outcome(test)
         effect = effect_scores(test.outcome(), test.arm, test.propensity, outcome)
-        uplift = outcome[:, 1:] - outcome[:, :1]
-        curves = {
-            name: qini_curve(uplift[:, a], effect[:, a], test.cluster, seed=seed)
-            for a, name in enumerate(model.schema.arms[1:])
-        }
-    first = next(iter(curves.values()))
-    several = {"arms": {n: _curve_part(c) for n, c in curves.items()}} if len(curves) > 1 else {}
-    rounds = {name: booster.rounds for name, booster in model.learner.boosters_.items()}
-    return {"learner": model.learner.name, "rounds": rounds, **_curve_part(first), **several}
+        uplift, raw = outcome[:, 1:] - outcome[:, :1], model.raw_uplift(test)
+        arms, changes = dict[str, Any](), dict[str, Any]()
+        for a, name in enumerate(model.schema.arms[1:]):
+            one = effect[:, a]
+            arms[name] = _curve_part(CurveState.of(uplift[:, a], one, test.cluster, seed=seed))
+            changes[name] = calibration_change(raw[:, a], uplift[:, a], one, test.cluster)
+        several = {"arms": arms, **_multi_arm_part(uplift, effect, test, seed)}
+    calibration = {"method": model.calibration.method, "arms": to_plain(changes)}
+    about = {**_learner_part(model.learner), "calibration": calibration}
+    return {**about, **next(iter(arms.values())), **(several if len(arms) > 1 else {})}
 
 
 def assess_plan(
@@ -269,9 +278,26 @@ def _read(source: LogSource, seed: int, stages: Stages) -> RequestLog:
         return read(source.path, source.outcome) if source.outcome else read(source.path)
 
 
-def _curve_part(curve: QiniCurve) -> dict[str, Any]:
+def _learner_part(learner: UpliftLearner) -> dict[str, Any]:
+    rounds = {name: booster.rounds for name, booster in learner.boosters_.items()}
+    candidates = {"candidates": to_plain(c)} if (c := getattr(learner, "candidates_", ())) else {}
+    return {"learner": learner.name, "rounds": rounds, **candidates}
+
+
+def _curve_part(state: CurveState) -> dict[str, Any]:
+    curve = QiniCurve.of(state)
     return {
         "qini": to_plain(curve.area),
+        "autoc": to_plain(TocCurve.of(state).autoc),
         "uplift_at": to_plain(curve.uplift_at),
         "curve": to_plain({k: getattr(curve, k) for k in ("share", "gain", "lower", "upper")}),
     }
+
+
+def _multi_arm_part(
+    uplift: FloatArray, effect: FloatArray, test: RequestLog, seed: int
+) -> dict[str, Any]:
+    """Gain by budget when each decision point may get any of several arms."""
+    cost = np.array(test.schema.arm_cost[1:])
+    curve = multi_arm_curve(uplift, cost, effect, test.cluster, seed=seed)
+    return {"multi_arm": to_plain(curve)}

@@ -1,7 +1,7 @@
-"""Everything about XGBoost, once: matrices, training, rounds, margins."""
+"""Everything about XGBoost, once: parameters, objectives, training, trained boosters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,17 +9,30 @@ import numpy as np
 import xgboost as xgb
 from scipy.special import expit
 
-from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
-from uplift.cross_fit import fold_masks
+from uplift.arrays import Float32Array, FloatArray, IntArray
 from uplift.errors import InputError
 
-__all__ = ["BoostParams", "BoostTask", "BoostedModel", "Objective", "train", "train_cross_fitted"]
+__all__ = [
+    "BoostParams",
+    "BoostTask",
+    "BoostedModel",
+    "Objective",
+    "to_mean",
+    "train",
+    "train_watched",
+]
 
 Objective = Literal["binary:logistic", "reg:squarederror"]
 
-#: Probabilities start no nearer to 0 and 1 than this, should an outcome never or always happen.
-_RAREST = 1e-7
+#: Probabilities start no nearer to 0 and 1 than this, should an outcome never or always happen;
+#: XGBoost lets them come no nearer.
+_RAREST = 1e-6
 _METRIC = {"binary:logistic": "logloss", "reg:squarederror": "rmse"}
+
+
+def to_mean(margin: FloatArray, objective: Objective) -> FloatArray:
+    """Turn margins into expected outcomes: probabilities under the logistic loss."""
+    return expit(margin) if objective == "binary:logistic" else margin
 
 
 @dataclass(frozen=True)
@@ -52,86 +65,72 @@ class BoostParams:
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected it in (0, 1].")
 
+    def to_xgboost(self) -> dict[str, Any]:
+        """Return the parameters as XGBoost takes them."""
+        ours = ("max_rounds", "patience", "n_threads")
+        options = {name: value for name, value in vars(self).items() if name not in ours}
+        return {**options, "nthread": self.n_threads, "tree_method": "hist"}
+
 
 @dataclass(frozen=True)
 class BoostTask:
-    """What is boosted: an outcome on features, on top of a base margin where there is one.
+    """What is boosted: an outcome, on top of a base margin where there is one.
+
+    The arrays are as long as the rows that were binned; a training reads those of its own rows.
 
     Attributes
     ----------
-    X : (n, features), NaN is missing
     y : (n,) outcome
     objective : the loss
-    types : ``q`` or ``c`` for each feature
     weight : (n,) weights
     base_margin : (n,) margin that the trees add to; not part of the trained model
-    intercept : the model's own margin before its first tree; fitted to y when absent
+    intercept : the model's own margin before its first tree; when absent that of the weighted
+        mean of y, or 0 on top of a base margin
     """
 
-    X: Float32Array
     y: np.ndarray
     objective: Objective
-    types: tuple[str, ...]
     weight: FloatArray | None = None
     base_margin: FloatArray | None = None
     intercept: float | None = None
 
-    def rows(self, chosen: BoolArray) -> "BoostTask":
-        """Return the task on some of its rows."""
-        return replace(
-            self,
-            X=self.X[chosen],
-            y=self.y[chosen],
-            weight=None if self.weight is None else self.weight[chosen],
-            base_margin=None if self.base_margin is None else self.base_margin[chosen],
+    def label(self, matrix: xgb.DMatrix, index: IntArray) -> xgb.DMatrix:
+        """Put the outcome, weight and margin of the rows of an index on their matrix."""
+        nothing = np.empty(0, np.float32)
+        margin = nothing if self.base_margin is None else self.base_margin[index]
+        matrix.set_info(
+            label=self.y[index],
+            weight=nothing if self.weight is None else self.weight[index],
+            base_margin=margin + (self.intercept or 0.0),
         )
+        return matrix
 
-    def matrix(self, params: BoostParams, ref: xgb.DMatrix | None = None) -> xgb.QuantileDMatrix:
-        """Bin the rows; with `ref`, by the cuts of another matrix."""
-        margin = self.base_margin
-        if margin is not None and self.intercept is not None:
-            margin = margin + self.intercept
-        return xgb.QuantileDMatrix(
-            self.X,
-            self.y,
-            weight=self.weight,
-            base_margin=margin,
-            feature_types=list(self.types),
-            enable_categorical=True,
-            max_bin=params.max_bin,
-            nthread=params.n_threads,
-            ref=ref,
-        )
+    def options(self, params: BoostParams, index: IntArray) -> dict[str, Any]:
+        """Return what XGBoost is told to train on the rows of an index."""
+        told = {"objective": self.objective, "eval_metric": _METRIC[self.objective]}
+        return params.to_xgboost() | told | {"base_score": self._start(index)}
 
-    def options(self, params: BoostParams) -> dict[str, Any]:
-        """Return the parameters as XGBoost takes them."""
-        options = {
-            "objective": self.objective,
-            "eval_metric": _METRIC[self.objective],
-            "tree_method": "hist",
-            "learning_rate": params.learning_rate,
-            "max_depth": params.max_depth,
-            "min_child_weight": params.min_child_weight,
-            "reg_lambda": params.reg_lambda,
-            "subsample": params.subsample,
-            "max_bin": params.max_bin,
-            "nthread": params.n_threads,
-            "seed": params.seed,
-        }
-        if self.objective == "binary:logistic":
-            mean = self._mean() if self.intercept is None else float(expit(self.intercept))
-            options["base_score"] = float(np.clip(mean, _RAREST, 1 - _RAREST))
-        elif self.intercept is not None:
-            options["base_score"] = self.intercept
-        return options
+    def _start(self, index: IntArray) -> float:
+        """Return XGBoost's base score: a probability under the logistic loss, else a mean.
 
-    def _mean(self) -> float:
-        return float(np.average(self.y, weights=self.weight))
+        Its own would be fitted only in the first round, and be 0.5 where there is none.
+        """
+        probability = self.objective == "binary:logistic"
+        if self.intercept is None and self.base_margin is None:
+            start = self._mean(index)
+        else:
+            margin = self.intercept or 0.0
+            start = float(expit(margin)) if probability else margin
+        return float(np.clip(start, _RAREST, 1 - _RAREST)) if probability else start
+
+    def _mean(self, index: IntArray) -> float:
+        weight = None if self.weight is None else self.weight[index]
+        return float(np.average(self.y[index], weights=weight))
 
 
 @dataclass(frozen=True)
 class BoostedModel:
-    """A trained booster with what is needed to read it: types of the features, base margin."""
+    """A trained booster with what is needed to read it: the types of its features."""
 
     booster: xgb.Booster
     types: tuple[str, ...]
@@ -158,51 +157,39 @@ class BoostedModel:
         return cls(xgb.Booster(model_file=path), tuple(types))
 
 
-def train(task: BoostTask, params: BoostParams, rounds: int | None = None) -> BoostedModel:
-    """Boost for some rounds, `max_rounds` by default."""
-    booster = xgb.train(
-        task.options(params),
-        task.matrix(params),
-        params.max_rounds if rounds is None else rounds,
-    )
-    return BoostedModel(booster, task.types)
+def train(
+    task: BoostTask, matrix: xgb.DMatrix, index: IntArray, params: BoostParams, rounds: int
+) -> xgb.Booster:
+    """Boost a task on the binned rows of an index for some rounds."""
+    return xgb.train(task.options(params, index), task.label(matrix, index), rounds)
 
 
-def train_cross_fitted(task: BoostTask, folds: IntArray, params: BoostParams) -> BoostedModel:
-    """Boost on all rows for the number of rounds that held-out folds ask for.
+def train_watched(
+    task: BoostTask,
+    matrix: xgb.DMatrix,
+    index: IntArray,
+    held: xgb.DMatrix,
+    held_index: IntArray,
+    params: BoostParams,
+) -> tuple[xgb.Booster, list[float]]:
+    """Boost until the loss of held-out rows has not improved for `patience` rounds.
 
-    Each fold is held out in turn and scored round by round on a booster of the others; the round
-    with the least mean held-out loss, weighted by the folds' rows, is the number kept. No
-    improvement over no tree at all means 0 rounds: the intercept alone.
+    Returns
+    -------
+    the booster, and the held-out loss after 0, 1, 2, ... rounds
     """
-    losses = [
-        (int(held.sum()), _held_out_loss(task.rows(~held), task.rows(held), params))
-        for held in fold_masks(folds)
-        if not held.all()
-    ]
-    return train(task, params, _best_rounds(losses) if losses else None)
+    options = task.options(params, index)
+    task.label(matrix, index)
+    task.label(held, held_index)
+    booster = xgb.Booster(options, [matrix, held])
+    losses = [_loss(booster, held)]
+    for rounds in range(params.max_rounds):
+        booster.update(matrix, rounds)
+        losses.append(_loss(booster, held))
+        if len(losses) - 1 - int(np.argmin(losses)) >= params.patience:
+            break
+    return booster, losses
 
 
-def _held_out_loss(fit: BoostTask, held: BoostTask, params: BoostParams) -> list[float]:
-    """Held-out loss after 0, 1, 2, ... rounds, until it has not improved for `patience`."""
-    matrix = fit.matrix(params)
-    test = held.matrix(params, ref=matrix)
-    options, history = fit.options(params), dict[str, Any]()
-    nothing = xgb.train(options, matrix, 0).eval(test)
-    xgb.train(
-        options,
-        matrix,
-        params.max_rounds,
-        evals=[(test, "held")],
-        evals_result=history,
-        early_stopping_rounds=params.patience,
-        verbose_eval=False,
-    )
-    return [float(nothing.rsplit(":", 1)[1]), *history["held"][_METRIC[fit.objective]]]
-
-
-def _best_rounds(losses: list[tuple[int, list[float]]]) -> int:
-    """Return the rounds of least mean loss; a fold that stopped early keeps its last loss."""
-    length = max(len(curve) for _, curve in losses)
-    padded = [curve + curve[-1:] * (length - len(curve)) for _, curve in losses]
-    return int(np.argmin(np.average(padded, axis=0, weights=[n for n, _ in losses])))
+def _loss(booster: xgb.Booster, held: xgb.DMatrix) -> float:
+    return float(booster.eval(held).rsplit(":", 1)[1])

@@ -22,7 +22,8 @@ def check_columns(frame: pd.DataFrame, schema: LogSchema) -> None:
             f"the log has {len(frame)} row(s); expected at least one decision point an arm."
         )
     _check_arm(frame["arm"], schema)
-    check_propensity(_numbers(frame, "propensity"))
+    if "propensity" in frame:
+        check_propensity(_numbers(frame, "propensity"))
     for outcome in schema.outcomes:
         _check_finite(_numbers(frame, outcome), f"outcome {outcome!r}", -np.inf)
     if "cost" in frame:
@@ -41,8 +42,9 @@ def _check_names(frame: pd.DataFrame, schema: LogSchema) -> None:
     doubled = frame.columns[frame.columns.duplicated()]
     if len(doubled):
         raise InputError(f"column {doubled[0]!r} occurs twice in the log; keep one of them.")
+    estimated = {"propensity"} if schema.propensity == "estimate" else set()
     for column in ("arm", "propensity", *schema.outcomes):
-        if column not in frame:
+        if column not in frame and column not in estimated:
             raise InputError(
                 f"column {column!r} is not in the log, which has {_listing(list(frame.columns))}; "
                 "add it, or correct the schema."

@@ -1,8 +1,11 @@
 """FeatureEncoder: feature columns to a float32 matrix, the same bytes online and in batch."""
 
+import heapq
 import json
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FeatureEncoder"]
 
 Category = str | int | float | bool
+_MOST_CATEGORIES = 1_000
 _BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # rounds to infinity
 
 
@@ -28,7 +32,10 @@ class FeatureEncoder:
     """Encode feature columns for boosters that know categories and missing values.
 
     A number becomes its float32; a category becomes the float32 of its place in the vocabulary;
-    a missing value and a category that was not seen in fitting become NaN.
+    a missing value and a category that was not seen in fitting become NaN. Of more than 1,000
+    categories the most frequent 1,000 are kept, with a warning; the others count as not seen. A
+    column of nothing but numbers where the categories are texts, or the other way round, is
+    refused, as a column of texts is where numbers were.
 
     Attributes
     ----------
@@ -43,14 +50,23 @@ class FeatureEncoder:
     def fit(cls, log: "RequestLog") -> "FeatureEncoder":
         """Collect the categories of a log's features."""
         names = tuple(log.features)
-        return cls(
-            names,
-            {
-                name: _categories(log.frame[name], name)
-                for name in names
-                if log.schema.is_categorical(name) or _is_text(log.frame[name])
-            },
-        )
+        return cls.of(log.frame, names, [n for n in names if log.schema.is_categorical(n)])
+
+    @classmethod
+    def of(
+        cls,
+        frame: "pd.DataFrame",
+        names: Sequence[str] | None = None,
+        categorical: Sequence[str] = (),
+    ) -> "FeatureEncoder":
+        """Collect the categories of a frame's columns, all by default.
+
+        Texts and pandas categories are categories without being named.
+        """
+        names = tuple(frame.columns) if names is None else tuple(names)
+        _check_names(frame, names)
+        of_categories = [n for n in names if n in categorical or _is_text(frame[n])]
+        return cls(names, {name: _categories(frame[name], name) for name in of_categories})
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -69,6 +85,7 @@ class FeatureEncoder:
                 f"features {missing[:10]} are not in the frame; the model was fitted on "
                 f"{len(self.names)} features and needs them all."
             )
+        _check_names(frame, self.names)
         X = np.empty((len(frame), len(self.names)), dtype=np.float32)
         for column, name in enumerate(self.names):
             X[:, column] = self._column(frame[name], name)
@@ -111,25 +128,70 @@ class FeatureEncoder:
         import pandas as pd
 
         codes, seen = pd.factorize(values)  # a missing value gets the code -1
+        _check_kind(seen, self.vocabulary[name], name)
         table = np.array([self._value(v, name) for v in seen] + [math.nan], dtype=np.float32)
         return table[codes]
 
 
+def _check_names(frame: "pd.DataFrame", names: Sequence[str]) -> None:
+    times = Counter(frame.columns)
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"column {name!r} has no name in letters; name every column.")
+        if times[name] > 1:
+            raise InputError(f"column {name!r} occurs {times[name]} times; keep one of them.")
+
+
+def _check_kind(found: Iterable[Any], known: Sequence[Category], name: str) -> None:
+    """Refuse a column in which no category can be known: numbers for texts, texts for numbers."""
+    kinds = {isinstance(value, str) for value in found}
+    if known and kinds and kinds.isdisjoint(isinstance(value, str) for value in known):
+        holds, expects = ("texts", "numbers") if kinds == {True} else ("numbers", "texts")
+        raise InputError(
+            f"feature {name!r} holds {holds}; the model expects {expects} such as {known[0]!r}."
+        )
+
+
 def _categories(values: "pd.Series", name: str) -> tuple[Category, ...]:
-    seen: Sequence[Any] = values.drop_duplicates().dropna().tolist()
+    try:
+        seen = values.drop_duplicates().dropna().tolist()
+    except TypeError:  # what cannot be hashed, such as lists
+        seen = [None]
     if not all(isinstance(value, str | int | float) for value in seen):
         raise InputError(
             f"feature {name!r} is of type {values.dtype}; expected numbers, booleans or strings."
         )
-    return tuple(sorted(seen, key=lambda v: (isinstance(v, str), v)))
+    if len(seen) > _MOST_CATEGORIES:
+        seen = _most_frequent(values, name)
+    return tuple(sorted(seen, key=_order))
+
+
+def _most_frequent(values: "pd.Series", name: str) -> list[Any]:
+    """Return the categories with the most rows; ties by value, not by the order of rows."""
+    counts = values.astype(object).value_counts()
+    warnings.warn(
+        f"feature {name!r} has {len(counts):,} categories; the {_MOST_CATEGORIES:,} most frequent "
+        "are kept, the others are read as missing.",
+        UserWarning,
+        stacklevel=2,
+    )
+    counted = dict(counts)
+    return heapq.nsmallest(_MOST_CATEGORIES, counted, key=lambda c: (-counted[c], _order(c)))
+
+
+def _order(category: Category) -> tuple[bool, Category]:
+    return isinstance(category, str), category
 
 
 def _is_text(values: "pd.Series") -> bool:
-    import pandas as pd
+    from pandas import CategoricalDtype
+    from pandas.api import types
 
     kind = values.dtype
-    return isinstance(kind, pd.CategoricalDtype) or not (
-        pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)
+    if types.is_object_dtype(kind) and types.infer_dtype(values, skipna=True) == "boolean":
+        return False  # yes, no and unknown, as Parquet and polars hand them over
+    return isinstance(kind, CategoricalDtype) or not (
+        types.is_numeric_dtype(kind) or types.is_bool_dtype(kind)
     )
 
 

@@ -59,6 +59,8 @@ class RequestLog:
         check_columns(frame, schema)
         self.frame = frame
         self.schema = schema
+        if "propensity" not in frame:
+            self.frame = frame.assign(propensity=self._estimated_propensity())
 
     @classmethod
     def read(
@@ -210,6 +212,18 @@ class RequestLog:
         start = np.arange(count, dtype=np.float64) * seconds
         first, last = micros.min() / 1e6, micros.max() / 1e6
         return Windows(index, start, float(seconds), _covered(start, float(seconds), first, last))
+
+    def _estimated_propensity(self) -> FloatArray:
+        """Estimate who got which arm from all that is known before the decision."""
+        from uplift.features import FeatureEncoder
+        from uplift.propensity import estimate_propensity
+
+        places = [c for c in ("page", "position") if c in self.frame]
+        known = sorted({*self.features, *places})
+        numbered = [c for c in known if self.schema.is_categorical(c)]
+        encoder = FeatureEncoder.of(self.frame, known, numbered)
+        X = encoder.transform(self.frame)
+        return estimate_propensity(X, self.arm, self.cluster, encoder.types)
 
     def _whole(self, column: str) -> IntArray:
         if column not in self.frame:

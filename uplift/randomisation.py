@@ -41,11 +41,22 @@ def check_randomisation(log: RequestLog, seed: int = 0) -> list[Check]:
     - Clusters and repeated rows: users are told apart, decision points are there once.
     - Sample ratio: under correct propensities ``mean(1{arm = a} / propensity)`` is 1 for every
       arm, overall and on every page; a two-sided z test, Bonferroni over the tests made.
+    - Propensity: told where the schema has them estimated.
     - Leak: with rows weighted by ``1 / propensity``, no classifier of the features can tell the
       arms apart; its held-out AUC is 1/2.
     """
     ratios = [_ratio_overall(log), _ratio_by_page(log)]
-    return [*ratios, _leak(log, seed), _clusters(log), _repeated(log)]
+    known = [_estimated()] if log.schema.propensity == "estimate" else []
+    return [*ratios, _leak(log, seed), _clusters(log), _repeated(log), *known]
+
+
+def _estimated() -> Check:
+    return Check(
+        "propensity",
+        "doubtful",
+        "Propensities may be estimated from the features: gains are right only if nothing else "
+        "decided who got which arm.",
+    )
 
 
 def _clusters(log: RequestLog) -> Check:
@@ -142,7 +153,8 @@ def _leak_auc(log: RequestLog, arm: int, seed: int) -> tuple[float, float]:
     """Held-out AUC of arm against none, and its standard error were there nothing to find."""
     from sklearn.metrics import roc_auc_score
 
-    from uplift.boosting import BoostParams, BoostTask, train
+    from uplift.binned import BinnedRows
+    from uplift.boosting import BoostedModel, BoostParams, BoostTask, train
     from uplift.features import FeatureEncoder
 
     rows = np.flatnonzero((log.arm == 0) | (log.arm == arm))
@@ -155,8 +167,9 @@ def _leak_auc(log: RequestLog, arm: int, seed: int) -> tuple[float, float]:
     if min(np.unique(y[fit]).size, np.unique(y[~fit]).size) < 2:
         return 0.5, 0.5
     params = BoostParams(max_rounds=50, max_depth=3, learning_rate=0.2)
-    task = BoostTask(X, y, "binary:logistic", encoder.types, weight)
-    model = train(task.rows(fit), params)
+    task, index = BoostTask(y, "binary:logistic", weight), np.flatnonzero(fit)
+    matrix = BinnedRows(X, encoder.types).matrix("one half", index)
+    model = BoostedModel(train(task, matrix, index, params, params.max_rounds), encoder.types)
     auc = roc_auc_score(y[~fit], model.margin(X[~fit]), sample_weight=weight[~fit])
     sizes = [_kish(weight[~fit & (y == side)]) for side in (True, False)]
     error = np.sqrt((sum(sizes) + 1) / (12 * sizes[0] * sizes[1]))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from uplift.errors import InputError
 from uplift.files import atomic_file
@@ -40,6 +40,8 @@ class LogSchema:
     categorical : globs of the features whose numbers are names, not sizes (strings always are)
     cluster : the column that folds and intervals are clustered by
     page_length : slots of a page; the slot in the session is ``page * page_length + position``
+    propensity : ``logged`` in the column of that name; or ``estimate``: where the log has no such
+        column it is estimated from the features, out-of-fold by cluster and calibrated
 
     Raises
     ------
@@ -57,6 +59,7 @@ class LogSchema:
     categorical: tuple[str, ...] = ()
     cluster: str = "user_id"
     page_length: int = 50
+    propensity: Literal["logged", "estimate"] = "logged"
 
     def __post_init__(self) -> None:
         if len(self.arms) < 2 or len(set(self.arms)) != len(self.arms):
@@ -84,6 +87,8 @@ class LogSchema:
                 f"primary is {self.primary!r}, which is not among outcomes "
                 f"{list(self.outcomes)}; name one of them."
             )
+        if self.propensity not in ("logged", "estimate"):
+            raise InputError(f"propensity is {self.propensity!r}; expected 'logged' or 'estimate'.")
         if self.page_length < 1:
             raise InputError(f"page_length is {self.page_length}; expected at least 1.")
 

@@ -5,7 +5,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from offline_eval.plots import forest_plot, frontier_plot, price_plot, qini_plot, rates_plot
+from offline_eval.plots import (
+    calibration_plot,
+    deciles_plot,
+    dependence_plot,
+    forest_plot,
+    frontier_plot,
+    importance_plot,
+    price_plot,
+    qini_plot,
+    rates_plot,
+)
 from offline_eval.plots.numbers import (
     around_zero,
     count,
@@ -79,8 +89,34 @@ RATES = [
     | {"horizon": horizon}
     for horizon in (5, 10)
 ]
+DECILES = [
+    {"decile": k, "points": 9, "predicted": 0.01, "effect": estimate(0.02, 0.01, None), "truth": t}
+    for k, t in ((1, 0.02), (2, None))
+]
+IMPORTANCE = [
+    {"feature": name} | {key: estimate(0.01, None, 0.02) for key in ("shap", "qini", "loss")}
+    for name in ("f_$a<b>$", "c_kind")
+]
+BAND = {"mean": [0.01, 0.02, 0.01], "low": [0.0, 0.0, 0.0], "high": [0.02, 0.03, 0.02]}
+DEPENDENCE = [
+    {"feature": "f_$a<b>$", "values": [1.0, 2.0, None], "labels": None, **BAND},
+    {"feature": "c_kind", "values": [0, 1, None], "labels": ["$<x>$", "y" * 40, "missing"], **BAND},
+    {"feature": "f_never", "values": [None], **{key: column[:1] for key, column in BAND.items()}},
+    {"feature": "f_constant", "values": [1.0], **{key: c[:1] for key, c in BAND.items()}},
+]
+REPORT = {
+    "bins": [
+        {"predicted": -0.001, "effect": estimate(0.0004, None, 0.001)},
+        {"predicted": 0.004, "effect": estimate(0.002, 0.001, 0.003)},
+    ]
+}
+CHANGE = {"before": REPORT, "after": REPORT}
 
 PLOTS = {
+    "calibration": lambda: calibration_plot({"request": CHANGE, "$b<i>$": CHANGE}, "buy"),
+    "deciles": lambda: deciles_plot(DECILES, "buy"),
+    "importance": lambda: importance_plot(IMPORTANCE),
+    "dependence": lambda: dependence_plot(DEPENDENCE, "buy"),
     "qini": lambda: qini_plot({"request": {"curve": CURVE}, "$b<i>$": {"curve": CURVE}}, "buy"),
     "forest": lambda: forest_plot(VALUE, "buy"),
     "frontier": lambda: frontier_plot(FRONTIERS, VALUE, SAVING, "buy"),
@@ -129,6 +165,17 @@ class TestQini:
         assert "$b<i>$, best first" in words
 
 
+class TestCalibration:
+    def test_names_the_arms_where_there_are_several(self) -> None:
+        assert "$b<i>$" in texts(PLOTS["calibration"]())
+        assert "request" not in texts(calibration_plot({"request": CHANGE}, "buy"))
+
+    def test_shows_what_there_is(self) -> None:
+        words = texts(calibration_plot({"request": {"after": REPORT}}, "buy"))
+        assert "after calibration" in words
+        assert "before calibration" not in words
+
+
 class TestFrontier:
     def test_second_panel_only_where_a_policy_is_far_out(self) -> None:
         near = {name: VALUE[name] for name in ("plan", "never", "fixed")}
@@ -169,6 +216,31 @@ class TestPrices:
         free = [row | {"capacity": None} for row in PRICES]
         assert "capacity" in texts(PLOTS["prices"]())
         assert "capacity" not in texts(price_plot(free, "buy"))
+
+
+class TestDeciles:
+    def test_truth_only_where_it_is_known(self) -> None:
+        known = [{k: v for k, v in row.items() if k != "truth"} for row in DECILES]
+        assert "truth (simulated)" in texts(PLOTS["deciles"]())
+        assert "truth (simulated)" not in texts(deciles_plot(known, "buy"))
+
+
+class TestImportance:
+    def test_only_the_most_important_features_are_drawn(self) -> None:
+        words = texts(importance_plot(IMPORTANCE, most=1))
+        assert "f_$a<b>$" in words
+        assert "c_kind" not in words
+
+
+class TestDependence:
+    def test_missing_is_named_and_long_categories_are_cut(self) -> None:
+        words = texts(PLOTS["dependence"]())
+        assert words.count("missing") == 3
+        assert "$<x>$" in words
+        assert "y" * 13 + "…" in words
+
+    def test_a_line_needs_no_missing(self) -> None:
+        assert "missing" not in texts(dependence_plot(DEPENDENCE[3:], "buy"))
 
 
 class TestNumbers:

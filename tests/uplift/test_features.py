@@ -147,3 +147,93 @@ def test_a_missing_column_is_named():
         ENCODER.transform(pd.DataFrame({"f": [1.0], "c_text": ["a"], "c_shop": [1]}))
     with pytest.raises(InputError, match="feature 'word' is missing; give a value or None"):
         ENCODER.transform_row({"f": 1.0, "c_text": "a", "c_shop": 1})
+
+
+def test_columns_of_a_frame_are_features_unless_named():
+    """Texts and pandas categories are categories without being named; numbers are when named."""
+    frame = pd.DataFrame({"f": [1.0, 2.0], "word": ["b", "a"], "shop": [7, 3]})
+    frame["kind"] = pd.Categorical(["x", "y"])
+    encoder = FeatureEncoder.of(frame, categorical=["shop"])
+    assert encoder.names == ("f", "word", "shop", "kind")
+    assert encoder.vocabulary == {"word": ("a", "b"), "shop": (3, 7), "kind": ("x", "y")}
+    assert encoder.transform(frame).tolist() == [[1, 1, 1, 0], [2, 0, 0, 1]]
+    assert FeatureEncoder.of(frame, ["shop", "f"]).types == ("q", "q")
+
+
+def test_a_categorys_unused_levels_are_no_categories():
+    values = pd.Categorical(["b", "a"], categories=["z", "b", "a"])
+    assert FeatureEncoder.of(pd.DataFrame({"c": values})).vocabulary == {"c": ("a", "b")}
+
+
+@pytest.mark.parametrize("columns", [["f", 1], ["f", "f"]])
+def test_columns_are_named_once_and_in_letters(columns):
+    with pytest.raises(InputError, match=r"column 1 has no name|column 'f' occurs 2 times"):
+        FeatureEncoder.of(pd.DataFrame([[1.0, 2.0]], columns=columns))
+
+
+def test_a_column_that_occurs_twice_is_not_read():
+    encoder = fitted(f=[1.0])
+    with pytest.raises(InputError, match="column 'f' occurs 2 times"):
+        encoder.transform(pd.DataFrame([[1.0, 2.0]], columns=["f", "f"]))
+
+
+def test_yes_no_and_unknown_are_numbers():
+    """As Parquet and polars hand booleans with gaps over: a column of objects."""
+    with_gaps = pd.DataFrame({"f": pd.Series([True, None, False], dtype=object)})
+    encoder = FeatureEncoder.of(with_gaps)
+    assert encoder.types == ("q",)
+    np.testing.assert_array_equal(encoder.transform(with_gaps)[:, 0], [1, np.nan, 0])
+    assert encoder.transform(pd.DataFrame({"f": [True, False]}))[:, 0].tolist() == [1, 0]
+    nullable = pd.DataFrame({"f": pd.array([True, None], dtype="boolean")})
+    assert encoder == FeatureEncoder.of(nullable)
+    np.testing.assert_array_equal(encoder.transform(nullable)[:, 0], [1, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "sentence"),
+    [
+        (["a", "b"], [1, 2], "'c_a' holds numbers; the model expects texts such as 'a'"),
+        ([1, 2], ["1", "2"], "'c_a' holds texts; the model expects numbers such as 1"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(known, found, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fitted(c_a=known).transform(pd.DataFrame({"c_a": found}))
+
+
+def test_a_column_of_which_some_can_be_known_is_taken():
+    encoder = fitted(c_a=["a", "b"])
+    mixed = pd.DataFrame({"c_a": pd.Series(["a", 1, None], dtype=object)})
+    np.testing.assert_array_equal(encoder.transform(mixed)[:, 0], [0, np.nan, np.nan])
+    assert np.isnan(encoder.transform(pd.DataFrame({"c_a": [None, None]}))).all()
+    assert np.isnan(fitted(c_a=[None]).transform(pd.DataFrame({"c_a": [1, 2]}))).all()
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, dt.date(2024, 1, 1), 1j])
+def test_what_can_be_no_category_is_refused(value):
+    with pytest.raises(InputError, match="'c_a' is of type object; expected numbers, booleans or"):
+        fitted(c_a=pd.Series([value, value], dtype=object))
+
+
+def test_a_thousand_categories_are_all_kept():
+    assert len(fitted(c_a=[f"k{i}" for i in range(1000)]).vocabulary["c_a"]) == 1000
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_of_more_categories_the_most_frequent_are_kept(shuffle):
+    """The one that comes twice, and k0000 .. k0998 of those that come once: ties go by value."""
+    values = [f"k{i:04}" for i in range(1500)] + ["z", "z"]
+    if shuffle:
+        np.random.default_rng(0).shuffle(values)
+    with pytest.warns(UserWarning, match="'c_a' has 1,501 categories; the 1,000 most frequent"):
+        encoder = fitted(c_a=values)
+    assert encoder.vocabulary["c_a"] == (*(f"k{i:04}" for i in range(999)), "z")
+    found = encoder.transform(pd.DataFrame({"c_a": ["k0998", "k0999", "z"]}))[:, 0]
+    np.testing.assert_array_equal(found, [998, np.nan, 999])
+
+
+def test_of_too_many_numbers_and_texts_the_numbers_go_first():
+    values = pd.Series([*range(700), *(f"k{i:03}" for i in range(700))], dtype=object)
+    with pytest.warns(UserWarning, match="1,400 categories"):
+        kept = fitted(c_a=values).vocabulary["c_a"]
+    assert kept == (*range(700), *(f"k{i:03}" for i in range(300)))

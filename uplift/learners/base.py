@@ -1,43 +1,65 @@
 """The contract of every learner: outcomes under each arm, and their differences."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from numbers import Integral
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from scipy.special import expit
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
 
-from uplift.arrays import Float32Array, FloatArray, IntArray
-from uplift.boosting import BoostedModel, BoostParams, BoostTask, Objective, train_cross_fitted
-from uplift.contract import LARGEST, check_propensity
-from uplift.cross_fit import fold_of
+from uplift.arrays import Float32Array, FloatArray
+from uplift.binned import CHUNK_ROWS, BinnedRows, chunks
+from uplift.boosting import BoostedModel, BoostParams, Objective
+from uplift.cross_fit import MOST_FOLDS, Boosted, FoldedRows, fold_of
 from uplift.errors import InputError
+from uplift.features import FeatureEncoder
+from uplift.learners.inputs import (
+    check_categories,
+    is_frame,
+    to_arms,
+    to_columns,
+    to_frame,
+    to_groups,
+    to_matrix,
+    to_propensity,
+    to_types,
+    to_vector,
+)
+from uplift.learners.training import Training
 
-__all__ = ["Training", "UpliftLearner"]
+__all__ = ["Boosters", "Prediction", "UpliftLearner"]
+
+Boosters = Mapping[str, BoostedModel]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Training:
-    """Checked training data: the outcome to boost, who got which arm, and the folds."""
+class Prediction:
+    """What a learner expects of n rows.
 
-    task: BoostTask
-    treatment: IntArray
-    folds: IntArray
-    params: BoostParams
+    Attributes
+    ----------
+    outcome : (n, A + 1) expected outcome under each arm
+    uplift : (n, A) uplift of each arm over arm 0
+    """
 
-    @property
-    def n_arms(self) -> int:
-        """Number of arms beside arm 0."""
-        return int(self.treatment.max())
+    outcome: FloatArray
+    uplift: FloatArray
 
-    def boost(self, task: BoostTask | None = None, arm: int | None = None) -> BoostedModel:
-        """Boost a task on all rows, or on the rows of one arm (the task then has just these)."""
-        if arm is None:
-            return train_cross_fitted(task or self.task, self.folds, self.params)
-        rows = self.treatment == arm
-        return train_cross_fitted(task or self.task.rows(rows), self.folds[rows], self.params)
+    @classmethod
+    def of(cls, outcome: FloatArray) -> "Prediction":
+        """Take the uplift of each arm from outcomes, (n, A + 1)."""
+        return cls(outcome, outcome[:, 1:] - outcome[:, :1])
+
+    @classmethod
+    def on(cls, control: FloatArray, uplift: FloatArray, objective: Objective) -> "Prediction":
+        """Put uplifts, (n, A), on the outcome under arm 0, (n,); probabilities stay such."""
+        outcome = np.column_stack([control, control[:, None] + uplift])
+        return cls(outcome.clip(0.0, 1.0) if objective == "binary:logistic" else outcome, uplift)
 
 
 class UpliftLearner(BaseEstimator, ABC):
@@ -46,35 +68,67 @@ class UpliftLearner(BaseEstimator, ABC):
     ``uplift[i, a - 1] = E[y | x_i, arm a] - E[y | x_i, arm 0]``
 
     A binary outcome (only 0 and 1) is boosted under the logistic loss and always comes back as a
-    probability; any other outcome under squared error.
+    probability; any other outcome under squared error. X may be an array of numbers, or a pandas
+    or polars frame: its columns are found by name, its texts and categories are categories. At
+    predict a frame may hold its columns in any order and others beside them; after a fit on an
+    array, the columns of a frame are read by position.
 
     Parameters
     ----------
     params : boosting parameters
-    n_folds : folds by group that choose the number of rounds
-    feature_types : ``q`` or ``c`` for each column of X; all quantities by default
+    n_folds : folds by group, for the number of rounds and for out-of-fold nuisances
+    feature_types : ``q`` (quantity) or ``c`` (category) for each column of X; in an array all are
+        quantities by default, and categories are codes 0, 1, ..; a frame's texts are categories
+        whatever is said here
+    clip : propensities are held between this and 1 minus this, in (0, 0.5)
 
     Attributes
     ----------
     boosters_ : the trained boosters by name
-    objective_ : the loss that was boosted
+    constants_ : numbers beside the boosters that a prediction needs
+    objective_ : the loss of the outcome
     n_arms_ : number of arms beside arm 0
+    n_features_in_ : number of columns of X
+    feature_names_in_ : names of the columns of X, where it was a frame
+    encoder_ : how the columns of a frame are read; none where X was an array
     """
 
     name: ClassVar[str]
+    #: Boosters rest on out-of-fold predictions of others: those have seen the fold left out.
+    two_stage: ClassVar[bool] = False
+    needs_propensity: ClassVar[bool] = False
     boosters_: dict[str, BoostedModel]
     objective_: Objective
     n_arms_: int
+    n_features_in_: int
+    encoder_: FeatureEncoder | None
+    constants_: dict[str, float]
 
     def __init__(
         self,
         params: BoostParams = BoostParams(),  # noqa: B008  (frozen)
         n_folds: int = 3,
         feature_types: Sequence[str] | None = None,
+        clip: float = 0.01,
     ) -> None:
         self.params = params
         self.n_folds = n_folds
         self.feature_types = feature_types
+        self.clip = clip
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the columns of X, where it was a frame."""
+        encoder = getattr(self, "encoder_", None)
+        if encoder is None:
+            raise AttributeError("feature_names_in_: the learner was not fitted on a frame.")
+        return np.array(encoder.names, dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        return tags
 
     def fit(
         self,
@@ -90,104 +144,237 @@ class UpliftLearner(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : (n, features) numbers; NaN is missing
+        X : (n, features) numbers, or a frame; NaN is missing
         y : (n,) finite outcome
         treatment : (n,) arm, 0 .. A; every arm must occur
-        propensity : (n,) probability of the logged arm; S, T and logit condition on X instead
-            and do not use it
+        propensity : (n,) probability of the logged arm, or (n, A + 1) of every arm; estimated
+            out-of-fold and calibrated when left out. S, T and logit condition on X instead and
+            do not use it
         sample_weight : (n,) weights >= 0
-        groups : (n,) clusters that folds must not divide; each row its own by default
+        groups : (n,) clusters, such as users, that folds must not divide; each row its own by
+            default, by its place, so that the order of the rows then decides the folds
 
         Raises
         ------
         InputError
             Shapes, types or values do not fit this contract.
         """
-        if propensity is not None:
-            check_propensity(_vector(propensity, "propensity", len(X)))
-        data = self._training(X, y, treatment, sample_weight, groups)
-        self.objective_, self.n_arms_ = data.task.objective, data.n_arms
-        self.boosters_ = self._fit_boosters(data)
+        self._learn(self._training(X, y, treatment, propensity, sample_weight, groups))
         return self
+
+    def fit_out_of_fold(
+        self,
+        X: Any,
+        y: Any,
+        treatment: Any,
+        *,
+        propensity: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> Prediction:
+        """Fit as `fit` does; return what is predicted of each row without its user's fold.
+
+        For s, t, proportional and class_transform it costs predictions, no trainings: the boosters
+        are those that chose the number of rounds. The others rest on nuisance models, and are
+        fitted once more without each fold. All that has seen every fold is the number of rounds
+        (of the former), `constants_`, and propensities where they are estimated.
+        """
+        data = self._training(X, y, treatment, propensity, sample_weight, groups)
+        return self._learn_out_of_fold(data)
+
+    def fit_many(
+        self,
+        X: Any,
+        Y: Any,
+        treatment: Any,
+        *,
+        propensity: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+    ) -> list[Self]:
+        """Fit a copy of this learner on each column of Y, (n, outcomes).
+
+        The rows are binned once for all of them, and each copy is what `fit` would have made.
+        """
+        outcomes = to_columns(Y, "Y")
+        first = clone(self)
+        data = first._training(X, outcomes[0], treatment, propensity, sample_weight, groups)
+        fitted = [first, *(clone(self) for _ in outcomes[1:])]
+        for learner, y in zip(fitted, outcomes, strict=True):
+            learner.encoder_, learner.n_features_in_ = first.encoder_, first.n_features_in_
+            learner._learn(data.with_outcome(y))
+        return fitted
 
     def predict_outcome(self, X: Any) -> FloatArray:
         """Return the expected outcome under each arm, (n, A + 1)."""
-        margins = self._margins(_matrix(X))
-        return expit(margins) if self.objective_ == "binary:logistic" else margins
+        return np.concatenate([p.outcome for p in self._in_chunks(X, self._both)])
 
     def predict(self, X: Any) -> FloatArray:
         """Return the uplift of each arm over arm 0, (n, A)."""
-        outcome = self.predict_outcome(X)
-        return outcome[:, 1:] - outcome[:, :1]
+        return np.concatenate(list(self._in_chunks(X, self._uplift)))
+
+    def predict_both(self, X: Any) -> Prediction:
+        """Return outcomes and uplifts, for the price of one of them."""
+        pieces = list(self._in_chunks(X, self._both))
+        return Prediction(
+            np.concatenate([p.outcome for p in pieces]), np.concatenate([p.uplift for p in pieces])
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return all of a fitted learner but its boosters, as plain values for JSON."""
+        arguments = self.get_params(deep=False)
+        del arguments["params"], arguments["feature_types"]
+        return {
+            "learner": self.name,
+            "params": vars(self.params),
+            "arguments": arguments,
+            "objective": self.objective_,
+            "n_arms": self.n_arms_,
+            "constants": self.constants_,
+            "boosters": {name: list(b.types) for name, b in self.boosters_.items()},
+        }
+
+    @classmethod
+    def described(
+        cls, about: Mapping[str, Any], boosters: Boosters, types: tuple[str, ...]
+    ) -> Self:
+        """Rebuild a fitted learner from `describe`, its boosters and the types of its features."""
+        params = BoostParams(**about["params"])
+        learner = cls(params=params, feature_types=types, **about["arguments"])
+        learner.encoder_, learner.n_features_in_ = None, len(types)
+        learner.objective_, learner.n_arms_ = about["objective"], about["n_arms"]
+        learner.constants_, learner.boosters_ = about["constants"], dict(boosters)
+        return learner
 
     @abstractmethod
-    def _fit_boosters(self, data: Training) -> dict[str, BoostedModel]:
+    def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
         """Train the boosters that the learner consists of."""
 
     @abstractmethod
-    def _margins(self, X: Float32Array) -> FloatArray:
-        """Return the margin of the outcome under each arm, (n, A + 1)."""
+    def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
+        """Return outcomes and uplifts of a chunk of rows."""
 
-    def _training(self, X: Any, y: Any, treatment: Any, weight: Any, groups: Any) -> Training:
-        X32, outcome = _matrix(X), _vector(y, "y", len(X))
-        arm = np.asarray(treatment)
-        if arm.shape != outcome.shape or arm.dtype.kind not in "iub":
+    def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:
+        """Return the uplift of each arm, (n, A), where outcomes cost extra without them."""
+        return self._both(boosters, X).uplift
+
+    def _learn(self, data: Training) -> dict[str, Boosted]:
+        self._begin(data)
+        boosted = self._fit_boosters(data)
+        self._end(boosted)
+        return boosted
+
+    def _learn_out_of_fold(self, data: Training) -> Prediction:
+        return self._predict_folds(data, self._learn(data))
+
+    def _begin(self, data: Training) -> None:
+        self.objective_, self.n_arms_, self.constants_ = data.objective, data.n_arms, {}
+
+    def _end(self, boosted: Mapping[str, Boosted]) -> None:
+        self.boosters_ = {n: b.whole for n, b in boosted.items() if b.whole is not None}
+
+    def _predict_folds(self, data: Training, boosted: Mapping[str, Boosted]) -> Prediction:
+        """Predict each fold by boosters that have not seen its users, nor has what they rest on."""
+        n, folds = len(data.y), data.rows.folds
+        found = Prediction(np.empty((n, data.n_arms + 1)), np.empty((n, data.n_arms)))
+        for fold in map(int, np.unique(folds)):
+            models = self._without(data, boosted, fold)
+            for rows in chunks(np.flatnonzero(folds == fold)):
+                both = self._both(models, data.rows.binned.gather(rows))
+                found.outcome[rows], found.uplift[rows] = both.outcome, both.uplift
+        return found
+
+    def _without(self, data: Training, boosted: Mapping[str, Boosted], fold: int) -> Boosters:
+        """Return the boosters without a fold: those of the fit, or of a fit without the fold."""
+        if not self.two_stage:
+            return {name: b.without[fold] for name, b in boosted.items()}
+        if len(np.unique(data.rows.folds)) < 3:
             raise InputError(
-                f"treatment has shape {arm.shape} and type {arm.dtype}; expected {outcome.shape} "
-                "whole numbers 0 .. A."
+                f"the rows fall in fewer than 3 folds (n_folds is {self.n_folds}); what learner "
+                f"{self.name!r} predicts out of fold needs 3, as its nuisances are out of fold too."
             )
-        arm = arm.astype(np.int64, copy=False)
-        sizes = None if weight is None else _vector(weight, "sample_weight", len(X32), low=0.0)
-        _check_arms(arm, sizes)
-        rows = np.arange(len(X32)) if groups is None else np.asarray(groups)
-        if rows.shape != outcome.shape:
-            raise InputError(f"groups has shape {rows.shape}; expected {outcome.shape}.")
-        if self.n_folds < 2:
-            raise InputError(f"n_folds is {self.n_folds}; expected at least 2.")
-        binary = bool(np.isin(outcome, (0.0, 1.0)).all())
-        task = BoostTask(
-            X32,
+        again = copy(self)
+        again._begin(data)  # constants of its own, or it would write into these
+        fitted = again._fit_boosters(data.outside(fold))
+        return {name: b.whole for name, b in fitted.items() if b.whole is not None}
+
+    def _in_chunks(self, X: Any, predict: Callable[[Boosters, Float32Array], T]) -> Iterator[T]:
+        """Predict piece by piece: what is held beside X and the answer does not grow with n."""
+        check_is_fitted(self, "boosters_")
+        matrix = self._read(X)
+        if len(matrix) == 0:
+            raise InputError("X has no rows; expected at least one to predict.")
+        for start in range(0, len(matrix), CHUNK_ROWS):
+            yield predict(self.boosters_, matrix[start : start + CHUNK_ROWS])
+
+    def _training(
+        self, X: Any, y: Any, treatment: Any, propensity: Any, weight: Any, groups: Any
+    ) -> Training:
+        self._check_arguments()
+        matrix, types = self._read_first(X)
+        n = len(matrix)
+        outcome = to_vector(y, "y", n)
+        sizes = None if weight is None else to_vector(weight, "sample_weight", n, low=0.0)
+        arm = to_arms(treatment, n, sizes)
+        clusters = to_groups(groups, n)
+        folds = fold_of(clusters, self.n_folds, self.params.seed)
+
+        def rows(types: tuple[str, ...], extra: Float32Array | None) -> FoldedRows:
+            params = self.params
+            options = {"max_bin": params.max_bin, "n_threads": params.n_threads}
+            return FoldedRows(BinnedRows(matrix, types, extra=extra, **options), folds, params)
+
+        data = Training(
+            rows(types, None),
+            rows((*types, "c"), arm.astype(np.float32)),
             outcome,
-            "binary:logistic" if binary else "reg:squarederror",
-            self._types(X32.shape[1]),
+            arm,
+            clusters,
             sizes,
+            None if propensity is None else to_propensity(propensity, arm),
+            self.clip,
         )
-        return Training(task, arm, fold_of(rows, self.n_folds, self.params.seed), self.params)
+        return data.with_propensities() if self.needs_propensity else data
 
-    def _types(self, n_features: int) -> tuple[str, ...]:
-        types = ("q",) * n_features if self.feature_types is None else tuple(self.feature_types)
-        if len(types) != n_features:
-            raise InputError(f"feature_types has {len(types)} entries; X has {n_features} columns.")
-        return types
+    def _read_first(self, X: Any) -> tuple[Float32Array, tuple[str, ...]]:
+        """Read the X of a fit, and note how."""
+        if is_frame(X):
+            frame = to_frame(X)
+            types = to_types(self.feature_types, len(frame.columns))
+            categorical = [n for n, kind in zip(frame.columns, types, strict=True) if kind == "c"]
+            self.encoder_ = FeatureEncoder.of(frame, categorical=categorical)
+            matrix, types = self.encoder_.transform(frame), self.encoder_.types
+        else:
+            self.encoder_, matrix = None, to_matrix(X)
+            types = to_types(self.feature_types, matrix.shape[1])
+            check_categories(matrix, types)
+        self.n_features_in_ = matrix.shape[1]
+        return matrix, types
 
+    def _read(self, X: Any) -> Float32Array:
+        """Read the X of a prediction; it must have the columns of the fit."""
+        if self.encoder_ is not None and not is_frame(X):
+            raise InputError(
+                "X is no frame, but the learner was fitted on one with the columns "
+                f"{list(self.encoder_.names[:10])}; give a frame with these."
+            )
+        matrix = self._read_matrix(X)
+        if matrix.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"X has {matrix.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return matrix
 
-def _matrix(X: Any) -> Float32Array:
-    try:
-        matrix = np.asarray(X, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"X is not numbers ({error}); encode it first.") from None
-    if matrix.ndim != 2:
-        raise InputError(f"X has shape {matrix.shape}; expected (rows, features).")
-    if np.isinf(matrix).any():
-        raise InputError("X holds infinite values; use finite numbers, or NaN where unknown.")
-    return matrix
+    def _read_matrix(self, X: Any) -> Float32Array:
+        if self.encoder_ is not None and is_frame(X):
+            return self.encoder_.transform(to_frame(X))
+        return to_matrix(X)
 
-
-def _vector(values: Any, what: str, n: int, low: float = -np.inf) -> FloatArray:
-    vector = np.asarray(values, dtype=np.float64)
-    if vector.shape != (n,):
-        raise InputError(f"{what} has shape {vector.shape}; expected ({n},) as X has {n} rows.")
-    if not ((np.abs(vector) < LARGEST) & (vector >= low)).all():
-        raise InputError(
-            f"{what} holds values that are not finite, beyond {LARGEST:g} or below {low:g}."
-        )
-    return vector
-
-
-def _check_arms(arm: IntArray, weight: FloatArray | None) -> None:
-    counts = np.bincount(arm, weight) if arm.size and arm.min() >= 0 else np.zeros(1)
-    if len(counts) < 2 or (counts == 0).any():
-        raise InputError(
-            f"treatment holds the arms {np.unique(arm).tolist()[:10]}; expected 0, 1, .. A with "
-            "rows of some weight in each."
-        )
+    def _check_arguments(self) -> None:
+        if not isinstance(self.params, BoostParams):
+            raise InputError(f"params is {self.params!r}; expected BoostParams.")
+        if not isinstance(self.n_folds, Integral) or not 2 <= self.n_folds < MOST_FOLDS:
+            raise InputError(f"n_folds is {self.n_folds}; expected 2, 3, .. {MOST_FOLDS - 1}.")
+        if not 0 < self.clip < 0.5:
+            raise InputError(f"clip is {self.clip}; expected it in (0, 0.5).")

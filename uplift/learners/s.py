@@ -1,12 +1,12 @@
 """S-learner: one model, the arm a feature."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from uplift.arrays import Float32Array, FloatArray
-from uplift.boosting import BoostedModel
-from uplift.learners.base import Training, UpliftLearner
+from uplift.arrays import Float32Array
+from uplift.boosting import to_mean
+from uplift.cross_fit import Boosted
+from uplift.learners.base import Boosters, Prediction, UpliftLearner
+from uplift.learners.training import Training
 
 __all__ = ["SLearner"]
 
@@ -16,20 +16,21 @@ class SLearner(UpliftLearner):
 
     ``uplift_a(x) = mu(x, a) - mu(x, 0)``
 
-    The arm enters as a category, so that several arms need no order. Effects are shrunk towards
+    The arm enters as a category, so that several arms need no order; from four on XGBoost splits
+    them in two sets, and the numbers of the arms decide on the side of those that a node is
+    without. Effects are shrunk towards
     none wherever the booster finds no split on the arm worthwhile. Source: Kuenzel et al. 2019.
     """
 
     name = "s"
 
-    def _fit_boosters(self, data: Training) -> dict[str, BoostedModel]:
-        X = np.column_stack([data.task.X, data.treatment.astype(np.float32)])
-        return {"outcome": data.boost(replace(data.task, X=X, types=(*data.task.types, "c")))}
+    def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
+        return {"outcome": data.boost_with_arm(data.outcome_task)}
 
-    def _margins(self, X: Float32Array) -> FloatArray:
+    def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         with_arm = np.column_stack([X, np.zeros(len(X), np.float32)])
         margins = np.empty((len(X), self.n_arms_ + 1))
         for arm in range(self.n_arms_ + 1):
             with_arm[:, -1] = arm
-            margins[:, arm] = self.boosters_["outcome"].margin(with_arm)
-        return margins
+            margins[:, arm] = boosters["outcome"].margin(with_arm)
+        return Prediction.of(to_mean(margins, self.objective_))

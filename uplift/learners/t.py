@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from uplift.arrays import Float32Array, FloatArray
-from uplift.boosting import BoostedModel
-from uplift.learners.base import Training, UpliftLearner
+from uplift.arrays import Float32Array
+from uplift.boosting import to_mean
+from uplift.cross_fit import Boosted
+from uplift.learners.base import Boosters, Prediction, UpliftLearner
+from uplift.learners.training import Training
 
 __all__ = ["TLearner"]
 
@@ -19,10 +21,11 @@ class TLearner(UpliftLearner):
 
     name = "t"
 
-    def _fit_boosters(self, data: Training) -> dict[str, BoostedModel]:
-        arms = range(data.n_arms + 1)
-        return {f"outcome_{a}": data.boost(arm=a) for a in arms}
+    def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
+        task = data.outcome_task
+        return {f"outcome_{a}": data.boost(task, a) for a in (0, *data.arms)}
 
-    def _margins(self, X: Float32Array) -> FloatArray:
+    def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         arms = range(self.n_arms_ + 1)
-        return np.column_stack([self.boosters_[f"outcome_{a}"].margin(X) for a in arms])
+        margins = [boosters[f"outcome_{a}"].margin(X) for a in arms]
+        return Prediction.of(to_mean(np.column_stack(margins), self.objective_))

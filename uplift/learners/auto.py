@@ -1,0 +1,270 @@
+"""Auto learner: several learners on the same rows, chosen or mixed by held-out causal losses."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from uplift.arrays import Float32Array, FloatArray
+from uplift.boosting import BoostParams, Objective
+from uplift.clusters import Estimate
+from uplift.cross_fit import Boosted
+from uplift.curves import qini_curve
+from uplift.errors import InputError
+from uplift.learners.base import Boosters, Prediction, UpliftLearner
+from uplift.learners.dr import DRLearner
+from uplift.learners.logit import LogitLearner
+from uplift.learners.proportional import ProportionalLearner
+from uplift.learners.r import RLearner
+from uplift.learners.s import SLearner
+from uplift.learners.t import TLearner
+from uplift.learners.training import Training
+from uplift.learners.x import XLearner
+from uplift.selection import Choice, Judge, choose
+
+__all__ = ["AutoLearner", "Candidate"]
+
+#: From simple to less so: the order that the rule of one standard error prefers.
+_KINDS = (
+    ProportionalLearner,
+    SLearner,
+    LogitLearner,
+    TLearner,
+    XLearner,
+    RLearner,
+    DRLearner,
+)
+_MEMBERS: dict[str, type[UpliftLearner]] = {kind.name: kind for kind in _KINDS}
+_DRAWS = 100
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was found of one candidate on users that it was not fitted on.
+
+    Attributes
+    ----------
+    name : the learner, numbered where it was tried with several settings; last the stack of all
+    settings : boosting parameters that were not the given ones
+    r_gain, dr_gain : by how much its R-loss and DR-loss are below those of no effect
+    behind : how far its R-loss is behind the best candidate's, paired
+    qini : area above random of the Qini curve, each row under the arm that it thinks best
+    weight : its part in the learner that was kept, 0 if not kept
+    seconds : time to fit it
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    r_gain: Estimate
+    dr_gain: Estimate
+    behind: Estimate
+    qini: Estimate
+    weight: float
+    seconds: float
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> "Candidate":
+        """Rebuild from plain values."""
+        measured = ("r_gain", "dr_gain", "behind", "qini")
+        return cls(**{**table, **{name: Estimate(**table[name]) for name in measured}})
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A candidate and what it predicts out-of-fold."""
+
+    name: str
+    settings: Mapping[str, Any]
+    learner: UpliftLearner
+    boosted: Mapping[str, Boosted]
+    found: Prediction
+    seconds: float
+
+
+class AutoLearner(UpliftLearner):
+    """The learner, or the mix of learners, that held-out causal losses prefer.
+
+    ``uplift_a(x) = sum_j w_j uplift_j,a(x)``
+
+    Every candidate is fitted on the same binned rows and folds, and predicts each row without its
+    user's fold. The best one is then tried with other boosting parameters from a seeded list. Of
+    each kind the best, and their stack (weights of the least R-loss), compete: the simplest is
+    kept that is within one standard error of the best, see `uplift.selection`. From simple to
+    less so: proportional, s, logit, t, x, r, dr, stack. So where the log is too small to show who
+    gains more, an effect proportional to the outcome is kept. DR-loss and Qini stand beside R-loss
+    in `candidates_`. Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der
+    Laan et al. 2007 (stacking).
+
+    Parameters
+    ----------
+    params, n_folds, feature_types, clip : as in every learner
+    members : names of the learners that are candidates
+    n_settings : how many other settings of depth, learning rate and least child weight are tried
+        for the best of them; the rounds of each are found by the folds
+    progress : called with (candidates done, candidates in all)
+
+    Attributes
+    ----------
+    candidates_ : every candidate with what was found of it
+    """
+
+    name = "auto"
+    needs_propensity = True
+
+    def __init__(
+        self,
+        params: BoostParams = BoostParams(),  # noqa: B008  (frozen)
+        n_folds: int = 3,
+        feature_types: Sequence[str] | None = None,
+        clip: float = 0.01,
+        members: Sequence[str] = tuple(_MEMBERS),
+        n_settings: int = 4,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(params, n_folds, feature_types, clip)
+        self.members = members
+        self.n_settings = n_settings
+        self.progress = progress
+
+    def describe(self) -> dict[str, Any]:
+        """Return all of a fitted learner but its boosters, as plain values for JSON."""
+        about = super().describe()
+        del about["arguments"]["progress"]
+        return about | {"candidates": [asdict(candidate) for candidate in self.candidates_]}
+
+    @classmethod
+    def described(
+        cls, about: Mapping[str, Any], boosters: Boosters, types: tuple[str, ...]
+    ) -> Self:
+        """Rebuild a fitted learner from `describe`, its boosters and the types of its features."""
+        learner = super().described(about, boosters, types)
+        learner.members = tuple(learner.members)
+        learner.candidates_ = tuple(Candidate.of(table) for table in about["candidates"])
+        return learner
+
+    def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
+        return self._keep(*self._select(data))
+
+    def _learn_out_of_fold(self, data: Training) -> Prediction:
+        """Fit, and mix what the members that were kept have already predicted."""
+        self._begin(data)
+        fitted, choice = self._select(data)
+        self._end(self._keep(fitted, choice))
+        kept = [(w, o.found) for o, w in zip(fitted, choice.weights, strict=True) if w > 0]
+        return _mixed(kept, self.objective_)
+
+    def _select(self, data: Training) -> tuple[list[_Fitted], Choice]:
+        """Fit all candidates and choose among them."""
+        names, folds, y, arm = self._names(), data.rows.folds, data.y, data.treatment
+        fitted = [self._fit_one(data, name, {}, done) for done, name in enumerate(names)]
+        outcome = fitted[0].found.outcome
+        judge = Judge.of(y, arm, data.propensities, outcome, data.cluster, data.weight)
+        gains = [judge.scaled_r_gain(one.found.uplift, folds) for one in fitted]
+        best = fitted[int(np.argmax(gains))].name
+        for number, settings in enumerate(_settings(self.n_settings, self.params.seed), 2):
+            fitted.append(self._fit_one(data, f"{best}-{number}", settings, len(fitted)))
+        uplifts, kinds = [one.found.uplift for one in fitted], [one.learner.name for one in fitted]
+        choice = choose(judge, uplifts, kinds, folds)
+        self.candidates_ = tuple(_table(judge, fitted, choice))
+        return fitted, choice
+
+    def _fit_one(
+        self, data: Training, name: str, settings: Mapping[str, Any], done: int
+    ) -> _Fitted:
+        start = time.perf_counter()
+        params = replace(self.params, **settings)
+        learner = _MEMBERS[name.split("-")[0]](params, self.n_folds, clip=self.clip)
+        own = data.with_params(params)
+        boosted = learner._learn(own)
+        found = learner._predict_folds(own, boosted)
+        if self.progress is not None:
+            self.progress(done + 1, len(self.members) + self.n_settings)
+        return _Fitted(name, settings, learner, boosted, found, time.perf_counter() - start)
+
+    def _keep(self, fitted: Sequence[_Fitted], choice: Choice) -> dict[str, Boosted]:
+        """Note weights and constants of the members that are kept; return their boosters."""
+        kept: dict[str, Boosted] = {}
+        for one, weight in zip(fitted, choice.weights, strict=True):
+            if weight > 0:
+                constants = {"weight": float(weight), **one.learner.constants_}
+                self.constants_ |= {f"{one.name}.{key}": c for key, c in constants.items()}
+                kept |= {f"{one.name}.{key}": boosted for key, boosted in one.boosted.items()}
+        return kept
+
+    def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
+        parts = [(w, m._both(own, X)) for w, m, own in self._parts(boosters)]
+        return _mixed(parts, self.objective_)
+
+    def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:
+        uplift = np.zeros((len(X), self.n_arms_))
+        for weight, member, own in self._parts(boosters):
+            uplift += weight * member._uplift(own, X)
+        return uplift
+
+    def _parts(self, boosters: Boosters) -> Iterator[tuple[float, UpliftLearner, Boosters]]:
+        """Yield the kept members: weight, learner, its boosters."""
+        for name in dict.fromkeys(key.split(".")[0] for key in self.constants_):
+            member = _MEMBERS[name.split("-")[0]](self.params, self.n_folds)
+            member.objective_, member.n_arms_ = self.objective_, self.n_arms_
+            member.constants_ = _under(name, self.constants_)
+            yield member.constants_["weight"], member, _under(name, boosters)
+
+    def _names(self) -> list[str]:
+        unknown = [name for name in self.members if name not in _MEMBERS]
+        if unknown or not self.members:
+            raise InputError(
+                f"members are {list(self.members)}; expected some of {list(_MEMBERS)}."
+            )
+        return [name for name in _MEMBERS if name in self.members]
+
+
+def _under(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries ``name.key`` of a table, by key."""
+    start = f"{name}."
+    return {key.removeprefix(start): v for key, v in table.items() if key.startswith(start)}
+
+
+def _mixed(parts: Sequence[tuple[float, Prediction]], objective: Objective) -> Prediction:
+    """Return the weighted sum of uplifts, on the weighted mean of outcomes under arm 0."""
+    if len(parts) == 1:
+        return parts[0][1]
+    weight = np.array([w for w, _ in parts])
+    control = np.column_stack([part.outcome[:, 0] for _, part in parts]) @ (weight / weight.sum())
+    uplift = np.stack([part.uplift for _, part in parts], axis=-1) @ weight
+    return Prediction.on(control, uplift, objective)
+
+
+def _table(judge: Judge, fitted: Sequence[_Fitted], choice: Choice) -> Iterator[Candidate]:
+    """Yield what was found of every candidate and of their stack."""
+    stacked = bool((choice.weights > 0).sum() > 1)
+    rows = [(o.name, o.settings, o.found.uplift, o.seconds) for o in fitted]
+    rows.append(("stack", {}, choice.stacked, sum(one.seconds for one in fitted)))
+    weights = [*choice.weights, float(stacked)]
+    found = zip(rows, choice.r_gain, choice.dr_gain, choice.behind, weights, strict=True)
+    for (name, settings, uplift, seconds), r, dr, behind, weight in found:
+        qini = _qini(judge, uplift)
+        yield Candidate(name, settings, r, dr, behind, qini, float(weight), seconds)
+
+
+def _qini(judge: Judge, uplift: FloatArray) -> Estimate:
+    """Return the Qini area when every row gets the arm that the uplift thinks best."""
+    rows, best = np.arange(len(uplift)), uplift.argmax(axis=1)
+    score, effect = uplift[rows, best], judge.effect[rows, best]
+    return qini_curve(score, effect, judge.cluster, weight=judge.weight, draws=_DRAWS).area
+
+
+def _settings(n: int, seed: int) -> list[dict[str, Any]]:
+    """Draw settings of a booster, log-uniform where only the magnitude matters."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "max_depth": int(rng.integers(2, 7)),
+            "learning_rate": float(np.exp(rng.uniform(np.log(0.03), np.log(0.2)))),
+            "min_child_weight": float(np.exp(rng.uniform(np.log(1.0), np.log(100.0)))),
+        }
+        for _ in range(n)
+    ]

@@ -1,0 +1,148 @@
+"""What a learner is fitted on: checked rows of a trial, binned once, in folds by user."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit
+
+from uplift.arrays import BoolArray, FloatArray, IntArray
+from uplift.boosting import BoostParams, BoostTask, Objective, to_mean
+from uplift.cross_fit import Boosted, FoldedRows
+from uplift.propensity import arm_propensities
+
+__all__ = ["Training", "fitted_shift"]
+
+_NEWTON_STEPS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Checked rows of a trial; boosters of all its tasks share the binned rows.
+
+    Attributes
+    ----------
+    rows : features of the rows
+    rows_with_arm : the same with the arm as a last feature
+    y : (n,) outcome
+    treatment : (n,) arm, 0 .. A
+    groups : (n,) label of each row's cluster
+    weight : (n,) weights, or none
+    propensity : none, or (n,) of the logged arm, as given; or (n, A + 1) as it is used
+    clip : propensities are held between this and 1 minus this
+    """
+
+    rows: FoldedRows
+    rows_with_arm: FoldedRows
+    y: FloatArray
+    treatment: IntArray
+    groups: np.ndarray
+    weight: FloatArray | None = None
+    propensity: FloatArray | None = None
+    clip: float = 0.01
+
+    @property
+    def n_arms(self) -> int:
+        """Number of arms beside arm 0."""
+        return int(self.treatment.max())
+
+    @property
+    def arms(self) -> range:
+        """The arms beside arm 0."""
+        return range(1, self.n_arms + 1)
+
+    @property
+    def cluster(self) -> IntArray:
+        """Code of each row's group, (n,)."""
+        return np.unique(self.groups, return_inverse=True)[1]
+
+    @property
+    def objective(self) -> Objective:
+        """The loss of the outcome: logistic if it is only 0 and 1, else squared error."""
+        binary = bool(np.isin(self.y, (0.0, 1.0)).all())
+        return "binary:logistic" if binary else "reg:squarederror"
+
+    @property
+    def outcome_task(self) -> BoostTask:
+        """The task of boosting the outcome itself."""
+        return BoostTask(self.y, self.objective, self.weight)
+
+    def effect_task(self, pseudo: FloatArray, weight: FloatArray | None = None) -> BoostTask:
+        """Return the task of boosting a pseudo-outcome whose mean is the effect."""
+        both = [w for w in (self.weight, weight) if w is not None]
+        return BoostTask(pseudo, "reg:squarederror", np.prod(both, axis=0) if both else None)
+
+    def boost(self, task: BoostTask, *arms: int) -> Boosted:
+        """Cross-fit a task on the rows of some arms (all by default), and boost them whole."""
+        return self.rows.boost(task, *self._of(arms))
+
+    def cross_fit(self, task: BoostTask, *arms: int) -> Boosted:
+        """Cross-fit a task on the rows of some arms (all by default)."""
+        return self.rows.cross_fit(task, *self._of(arms))
+
+    def boost_with_arm(self, task: BoostTask) -> Boosted:
+        """Boost a task on all rows with the arm as a feature."""
+        return self.rows_with_arm.boost(task, *self._of(()))
+
+    def out_of_fold(self, fitted: Boosted) -> FloatArray:
+        """Return the (n,) margin of every row by the booster that has not seen its fold."""
+        return self.rows.out_of_fold(fitted)
+
+    def mean_out_of_fold(self, fitted: Boosted) -> FloatArray:
+        """Return the (n,) expected outcome by the booster that has not seen the row's fold."""
+        return to_mean(self.out_of_fold(fitted), self.objective)
+
+    def with_outcome(self, y: FloatArray) -> "Training":
+        """Return the same rows with another outcome; what is binned stays binned."""
+        return replace(self, y=y)
+
+    def with_params(self, params: BoostParams) -> "Training":
+        """Return the same rows for other boosting parameters, binned as they are."""
+        rows, armed = (replace(r, params=params) for r in (self.rows, self.rows_with_arm))
+        return replace(self, rows=rows, rows_with_arm=armed)
+
+    @property
+    def propensities(self) -> FloatArray:
+        """Probability of every arm, (n, A + 1): see `with_propensities`."""
+        if self.propensity is None or self.propensity.ndim != 2:
+            raise RuntimeError("propensities were not found yet; ask with_propensities first.")
+        return self.propensity
+
+    def with_propensities(self) -> "Training":
+        """Return the training with the probability of every arm, clipped, as it is used."""
+        return replace(self, propensity=arm_propensities(self))
+
+    def outside(self, fold: int) -> "Training":
+        """Return the training as if a fold's users were not there; arrays stay as long."""
+        rows, armed = (replace(r, outside=fold) for r in (self.rows, self.rows_with_arm))
+        return replace(self, rows=rows, rows_with_arm=armed)
+
+    def inside(self, *arms: int) -> BoolArray:
+        """Tell which rows weigh anything, are of some arms (all by default), and not outside."""
+        chosen = np.isin(self.treatment, arms) if arms else np.ones(len(self.y), dtype=bool)
+        if self.weight is not None:
+            chosen &= self.weight > 0
+        if self.rows.outside is not None:
+            chosen &= self.rows.folds != self.rows.outside
+        return chosen
+
+    def _of(self, arms: tuple[int, ...]) -> tuple[str, IntArray]:
+        """Name and index the rows that a task is about."""
+        arms = () if len(arms) > self.n_arms else arms
+        name = f"arm {', '.join(map(str, arms))}" if arms else "all arms"
+        return name, np.flatnonzero(self.inside(*arms))
+
+
+def fitted_shift(task: BoostTask, base: FloatArray, rows: BoolArray) -> float:
+    """Return the constant that, added to the base margin, makes the mean prediction that of y."""
+    y, margin = task.y[rows], base[rows]
+    weight = np.ones(len(y)) if task.weight is None else task.weight[rows]
+    if task.objective != "binary:logistic":
+        return float(np.average(y - margin, weights=weight))
+    shift = 0.0
+    for _ in range(_NEWTON_STEPS):
+        p = expit(margin + shift)
+        step = float(np.clip(weight @ (y - p) / max(weight @ (p * (1 - p)), 1e-12), -1, 1))
+        shift += step
+        if abs(step) < 1e-10:
+            break
+    return shift

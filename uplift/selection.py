@@ -1,0 +1,183 @@
+"""Which learner: causal losses on predictions of users that were not learned from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+from scipy.stats import norm
+
+from uplift.arrays import BoolArray, FloatArray, IntArray
+from uplift.clusters import LEVEL, Estimate, ratio_estimate
+from uplift.cross_fit import fold_masks
+from uplift.effects import effect_scores
+
+__all__ = ["Choice", "Judge", "choose"]
+
+_RIDGE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What out-of-fold uplifts are judged by.
+
+    Losses are told as gains, by how much a prediction's loss is below that of "no effect": the
+    noise of the outcome, which is most of a loss, is in both.
+
+    Attributes
+    ----------
+    effect : (n, A) doubly robust scores of each arm's effect
+    residual : (n,) outcome less its out-of-fold mean given x alone
+    left : (n, A) ``1{arm = a} - P(a | x)``
+    cluster : (n,) codes
+    weight : (n,) weights
+    """
+
+    effect: FloatArray
+    residual: FloatArray
+    left: FloatArray
+    cluster: IntArray
+    weight: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        y: FloatArray,
+        arm: IntArray,
+        propensity: FloatArray,
+        outcome: FloatArray,
+        cluster: IntArray,
+        weight: FloatArray | None = None,
+    ) -> "Judge":
+        """Prepare what is the same for all candidates.
+
+        Parameters
+        ----------
+        y, arm : (n,) outcome and logged arm
+        propensity, outcome : (n, A + 1) probability and out-of-fold mean under each arm
+        cluster, weight : (n,)
+        """
+        logged = propensity[np.arange(len(y)), arm]
+        return cls(
+            effect_scores(y, arm, logged, outcome),
+            y - (propensity * outcome).sum(axis=1),
+            (arm[:, None] == np.arange(1, propensity.shape[1])) - propensity[:, 1:],
+            cluster,
+            np.ones(len(y)) if weight is None else weight,
+        )
+
+    def r_gain(self, uplift: FloatArray) -> FloatArray:
+        """Return by how much each row's R-loss is below that of no effect, (n,).
+
+        ``r^2 - (r - sum_a (1{arm = a} - p_a) tau_a)^2`` with the residual outcome r. Its mean is
+        highest for the true effect.
+        """
+        part = self._part(uplift)
+        return part * (2 * self.residual - part)
+
+    def dr_gain(self, uplift: FloatArray) -> FloatArray:
+        """Return by how much each row's DR-loss is below that of no effect, (n,).
+
+        ``sum_a phi_a^2 - (phi_a - tau_a)^2`` with the scores phi. Its mean is highest for the
+        true effect.
+        """
+        gain: FloatArray = (uplift * (2 * self.effect - uplift)).sum(axis=1)
+        return gain
+
+    def mean(self, rows: FloatArray) -> Estimate:
+        """Estimate the weighted mean of (n,) rows, clustered."""
+        return ratio_estimate(self.weight * rows, self.weight, self.cluster)
+
+    def mix(self, uplifts: Sequence[FloatArray], rows: BoolArray) -> FloatArray:
+        """Return weights >= 0 of the sum of uplifts that has the least R-loss on some rows.
+
+        ``argmin_{b >= 0} sum_i w_i (r_i - sum_a (1{arm_i = a} - p_ia) sum_j b_j tau_j,ia)^2``
+        """
+        parts = np.column_stack([self._part(uplift)[rows] for uplift in uplifts])
+        size = np.sqrt((parts**2).mean(axis=0))
+        parts /= np.where(size > 0, size, 1.0)
+        weighted = parts * self.weight[rows, None]
+        gram = weighted.T @ parts
+        root = np.linalg.cholesky(gram + _RIDGE * (np.trace(gram) + 1e-300) * np.eye(len(gram)))
+        found, _ = nnls(root.T, np.linalg.solve(root, weighted.T @ self.residual[rows]))
+        weights: FloatArray = np.where(size > 0, found / np.where(size > 0, size, 1.0), 0.0)
+        return weights
+
+    def mixed(self, uplifts: Sequence[FloatArray], folds: IntArray) -> FloatArray:
+        """Return the mix of uplifts, (n, A), each fold by weights of the other folds."""
+        mixed = np.empty_like(uplifts[0])
+        for held in fold_masks(folds):
+            weights = self.mix(uplifts, ~held)
+            mixed[held] = sum(w * uplift[held] for w, uplift in zip(weights, uplifts, strict=True))
+        return mixed
+
+    def scaled_r_gain(self, uplift: FloatArray, folds: IntArray) -> float:
+        """Return the mean `r_gain` of an uplift scaled by the number that serves it best."""
+        return self.mean(self.r_gain(self.mixed([uplift], folds))).value
+
+    def _part(self, uplift: FloatArray) -> FloatArray:
+        part: FloatArray = (self.left * uplift).sum(axis=1)
+        return part
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen of several out-of-fold uplifts.
+
+    Attributes
+    ----------
+    weights : weight of each uplift in what was kept, 0 if it was not kept
+    r_gain, dr_gain : of each uplift, and last of their stack, by how much its mean loss is below
+        that of no effect
+    behind : how far each is behind the best in R-loss, paired
+    stacked : (n, A) the stack, each row by weights of the other folds
+    """
+
+    weights: FloatArray
+    r_gain: list[Estimate]
+    dr_gain: list[Estimate]
+    behind: list[Estimate]
+    stacked: FloatArray
+
+
+def choose(
+    judge: Judge, uplifts: Sequence[FloatArray], kinds: Sequence[str], folds: IntArray
+) -> Choice:
+    """Choose the simplest kind of uplift whose R-loss is within one standard error of the least.
+
+    Candidates are the given uplifts, of each kind the one with the least R-loss, and last their
+    stack. Each is scaled by one number before it is judged: the size is the business of
+    calibration. The scale of a fold, and the weights of the stack, are found on the other folds.
+
+    Parameters
+    ----------
+    judge : what they are judged by
+    uplifts : (n, A) out-of-fold predictions, kinds from simple to less so
+    kinds : the kind of each
+    folds : (n,)
+    """
+    scaled = [judge.mixed([uplift], folds) for uplift in uplifts]
+    stacked = judge.mixed(uplifts, folds)
+    r_gain = [judge.r_gain(uplift) for uplift in (*scaled, stacked)]
+    means = [judge.mean(gain) for gain in r_gain]
+    best = r_gain[int(np.argmax([mean.value for mean in means]))]
+    behind = [judge.mean(best - gain) for gain in r_gain]
+    values = [mean.value for mean in means]
+    chosen = next(i for i in _leaders(values, kinds) if _is_near(behind[i]))
+    weights = np.eye(len(uplifts) + 1)[chosen][:-1]
+    if chosen == len(uplifts):
+        weights = judge.mix(uplifts, np.ones(len(folds), bool))
+    dr_gain = [judge.mean(judge.dr_gain(uplift)) for uplift in (*scaled, stacked)]
+    return Choice(weights, means, dr_gain, behind, stacked)
+
+
+def _leaders(values: Sequence[float], kinds: Sequence[str]) -> list[int]:
+    """Return the best candidate of each kind, in the order of kinds, and last the stack."""
+    of_kind = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in kinds}
+    return [*(max(own, key=lambda i: values[i]) for own in of_kind.values()), len(kinds)]
+
+
+def _is_near(behind: Estimate) -> bool:
+    """Tell whether a candidate is behind the best by no more than one standard error."""
+    error = (behind.upper - behind.lower) / (2 * float(norm.ppf((1 + LEVEL) / 2)))
+    return behind.value <= error

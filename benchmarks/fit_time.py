@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from subprocess import run
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ from uplift.boosting import train, train_watched
 from uplift.learners.base import UpliftLearner
 
 FEATURES = 30
+#: `auto` fits the others.
+NAMES = [name for name in LEARNERS if name != "auto"]
 PARAMS = BoostParams(max_rounds=100, patience=100, n_threads=1)
 
 
@@ -61,7 +64,7 @@ def fit(rows: str = "1000000", repeats: str = "3") -> None:
     trial = Trial(int(rows))
     print(f"{len(trial.X):,} rows x {FEATURES}, {PARAMS.max_rounds} rounds: median seconds")
     print(f"{'learner':>24} {'fit':>8} {'bare':>8} {'ratio':>6} {'of CPU':>7} {'trainings':>10}")
-    for name in LEARNERS:
+    for name in NAMES:
         with noted() as trainings:
             trial.fit(name)
         _compare(
@@ -144,7 +147,7 @@ def peers(rows: str = "100000", repeats: str = "3") -> None:
     for name, make in {**_causalml(trial), **_econml(trial), **_scikit_uplift(trial)}.items():
         Noted.trainings = []
         make()
-        trainings = Noted.trainings
+        trainings = list(Noted.trainings)
         _compare(
             name,
             make,
@@ -254,7 +257,7 @@ def _scikit_uplift(trial: Trial) -> dict[str, Callable[[], Any]]:
 def memory(rows: str = "1000000") -> None:
     print(f"{int(rows):,} rows x {FEATURES}: peak of a fit, in float32 matrices, itself included")
     own = 0.0
-    for name in ("booster", *LEARNERS):
+    for name in ("booster", *NAMES):
         done = run(
             [sys.executable, __file__, "peak", name, rows],
             capture_output=True,
@@ -298,8 +301,9 @@ def _status(field: str) -> int:
 
 def score(rows: str = "1000000") -> None:
     n = int(rows)
-    small, trial = Trial(100_000), Trial(n, seed=1)
-    learners = {name: small.fit(name) for name in LEARNERS}
+    small, trial = Trial(20_000), Trial(n, seed=1)
+    small.y = small.X[:, 0] + small.arm * small.X[:, 1] * small.X[:, 2]  # worth all the rounds
+    learners = {name: small.fit(name) for name in NAMES}
     print(f"{n:,} rows: million rows a second, predict and bare inplace_predict")
     for name, learner in learners.items():
         turns = _score_turns(learner, trial)
@@ -334,16 +338,28 @@ def _print_score_memory(learner: UpliftLearner, X: np.ndarray) -> None:
         for times in (1, 10):
             mapped = np.memmap(path, np.float32, "r", shape=(times * len(X), FEATURES))
             learner.predict(mapped[:1000])
-            with high_water() as reached:
-                answer = learner.predict(mapped)
-            beyond = (reached[0] - answer.nbytes - _mapped(mapped)) / 2**20
-            print(f"{len(mapped):12,} rows: {beyond:8.0f} MiB beside the answer and X's pages")
-            del mapped
+            before, (answer, most) = (
+                _status("RssAnon"),
+                _watched(lambda X=mapped: learner.predict(X)),
+            )
+            beyond = (most - before - answer.nbytes) / 2**20
+            print(f"{len(mapped):12,} rows: {beyond:8.0f} MiB beside X and the answer")
 
 
-def _mapped(X: np.ndarray) -> int:
-    """Return the bytes of the file that the page cache lends to this process."""
-    return _status("RssFile")
+def _watched(do: Callable[[], Any]) -> tuple[Any, int]:
+    """Do something; return its answer and the most memory of this process's own meanwhile."""
+    seen, done = [_status("RssAnon")], Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            seen.append(_status("RssAnon"))
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    answer = do()
+    done.set()
+    watcher.join()
+    return answer, max(seen)
 
 
 if __name__ == "__main__":

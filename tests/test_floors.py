@@ -11,8 +11,8 @@ PACKAGES = ("uplift", "offline_eval", "policy")
 #: The adapters that may import a heavy package as they are imported themselves.
 ALLOWED = {
     "ortools": {"policy/planner/linear.py"},
-    "causalml": {"uplift/adapters.py"},
-    "econml": {"uplift/adapters.py"},
+    "causalml": set(),
+    "econml": set(),
     "matplotlib": {"offline_eval/plots"},
     "pyspark": {"policy/spark.py"},
     "torch": set(),

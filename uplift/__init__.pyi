@@ -21,6 +21,7 @@ from .effects import arm_scores as arm_scores
 from .effects import effect_scores as effect_scores
 from .errors import InputError as InputError
 from .features import FeatureEncoder as FeatureEncoder
+from .half_sample import half_sample_intervals as half_sample_intervals
 from .learners import LEARNERS as LEARNERS
 from .learners import AutoLearner as AutoLearner
 from .learners import Candidate as Candidate

@@ -19,7 +19,7 @@ class BinnedRows:
 
     Finding the cuts is most of the work of a quantile matrix, and it needs no outcome: it is done
     once, on all rows. A subset of rows is binned by these cuts chunk by chunk, without a copy of
-    its features, and kept under a key, so that one matrix serves every label.
+    its features.
 
     Parameters
     ----------
@@ -27,6 +27,11 @@ class BinnedRows:
     types : ``q`` or ``c`` for each feature, `extra` included
     extra : (n,) a last feature beside X, such as the arm
     max_bin, n_threads : as in `BoostParams`
+
+    Attributes
+    ----------
+    keep : whether subsets stay binned under their key, so that one matrix serves several labels;
+        takes the memory of all of them
     """
 
     def __init__(
@@ -40,15 +45,19 @@ class BinnedRows:
     ) -> None:
         self.X, self.types, self.extra = X, tuple(types), extra
         self._options = {"max_bin": max_bin, "nthread": n_threads}
+        self.keep = False
         self._kept: dict[Hashable, xgb.QuantileDMatrix] = {}
 
     def matrix(self, key: Hashable, index: IntArray) -> xgb.QuantileDMatrix:
         """Return the binned rows of an index; the same key means the same index."""
         if len(index) == len(self.X):
             return self._all
-        if key not in self._kept:
-            self._kept[key] = self._bin(index, ref=self._all)
-        return self._kept[key]
+        if key in self._kept:
+            return self._kept[key]
+        matrix = self._bin(index, ref=self._all)
+        if self.keep:
+            self._kept[key] = matrix
+        return matrix
 
     def gather(self, index: IntArray) -> Float32Array:
         """Return the features of some rows, `extra` included."""

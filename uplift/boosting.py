@@ -161,7 +161,8 @@ def train(
     task: BoostTask, matrix: xgb.DMatrix, index: IntArray, params: BoostParams, rounds: int
 ) -> xgb.Booster:
     """Boost a task on the binned rows of an index for some rounds."""
-    return xgb.train(task.options(params, index), task.label(matrix, index), rounds)
+    booster = xgb.train(task.options(params, index), task.label(matrix, index), rounds)
+    return booster.reset()  # the booster lets go of its rows
 
 
 def train_watched(
@@ -188,7 +189,7 @@ def train_watched(
         losses.append(_loss(booster, held))
         if len(losses) - 1 - int(np.argmin(losses)) >= params.patience:
             break
-    return booster, losses
+    return booster.reset(), losses
 
 
 def _loss(booster: xgb.Booster, held: xgb.DMatrix) -> float:

@@ -56,7 +56,7 @@ def _check_names(frame: pd.DataFrame, schema: LogSchema) -> None:
     for glob in schema.features:
         if "*" not in glob and glob not in frame:
             raise InputError(f"feature {glob!r} is not in the log; add it or correct the schema.")
-    if not schema.feature_columns(frame.columns):
+    if not schema.feature_columns({*frame.columns, *estimated}):
         raise InputError(
             f"no column matches the features {list(schema.features)}; the log has "
             f"{_listing(list(frame.columns))}."

@@ -66,7 +66,8 @@ class UpliftModel:
         log : the randomised log
         learner, params : name of a learner and its boosting parameters, or an unfitted learner
         calibration : how predicted uplift is mapped to its right size
-        progress : called by the learner ``auto`` with (candidates done, candidates in all)
+        progress : called by the learner ``auto`` with (candidates done, candidates in all); by
+            default the learner's own
 
         Raises
         ------
@@ -77,7 +78,7 @@ class UpliftModel:
         fitted = _by_name(learner, params) if isinstance(learner, str) else clone(learner)
         fitted.set_params(feature_types=encoder.types)
         if isinstance(fitted, AutoLearner):
-            fitted.progress = progress
+            fitted.progress = progress or fitted.progress
         if int(log.arm.max()) != log.schema.n_arms:
             raise InputError(
                 f"arm {log.schema.arms[-1]!r} has no rows to learn from; use a larger log."

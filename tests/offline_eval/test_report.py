@@ -316,6 +316,121 @@ class TestRefusal:
         assert "No overlap." in text_of(page)
 
 
+def size(scale: float) -> Table:
+    bins = [
+        {"points": 500, "share": 0.1, "predicted": scale * p, "effect": estimate(p, p - 1, p + 1)}
+        for p in (0.001, 0.004, 0.009)
+    ]
+    return {
+        "bins": bins,
+        "slope": estimate(0.512 / scale, 0.211, 0.813),
+        "intercept": estimate(0.001, -0.001, 0.003),
+        "error": estimate(0.00217 * scale, 0.0, 0.00334),
+    }
+
+
+def candidate(name: str, weight: float, **settings: float) -> Table:
+    return {
+        "name": name,
+        "settings": settings,
+        "r_gain": estimate(1.5e-6, 1.1e-6, 1.9e-6),
+        "dr_gain": estimate(2.5e-6, -1.2e-6, 6.2e-6),
+        "behind": estimate(3e-7, 1e-7, 5e-7),
+        "qini": estimate(0.00141, 0.0005, 0.0023),
+        "weight": weight,
+        "seconds": 4.25,
+    }
+
+
+class TestSize:
+    @pytest.fixture
+    def sized(self, feed: Table) -> Table:
+        arms = {"request": {"before": size(1.0), "after": size(0.5)}}
+        feed["model"]["calibration"] = {"method": "isotonic", "arms": arms}
+        return feed
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_before_and_after_stand_in_the_table(self, sized: Table) -> None:
+        words = text_of(render_report(sized))
+        assert "Size of the uplift" in words
+        assert "isotonic Slope Calibration error" in words
+        assert "before 0.512 [0.211, 0.813] 2.17 [0.00, 3.34]" in words
+        assert "after 1.02" in words
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_arms_are_named_where_there_are_several(self, sized: Table) -> None:
+        arms = sized["model"]["calibration"]["arms"]
+        assert "before, request" not in text_of(render_report(sized))
+        arms["<dear>"] = arms["request"]
+        words = text_of(render_report(sized))
+        assert "before, request" in words
+        assert "after, <dear>" in words
+
+    def test_figure_is_there_with_ids_of_its_own(self, sized: Table) -> None:
+        page = render_report(sized)
+        assert 'id="calibration-figure_1"' in page
+        ids = re.findall(r'\bid="([^"]+)"', page)
+        assert len(set(ids)) == len(ids)
+
+    @pytest.mark.usefixtures("undrawn")
+    @pytest.mark.parametrize("lost", ["calibration", "before", "after", "slope"])
+    def test_what_is_absent_is_left_out(self, sized: Table, lost: str) -> None:
+        arms = sized["model"]["calibration"]["arms"]
+        for table in (sized["model"], arms["request"], arms["request"].get("after", {})):
+            table.pop(lost, None)
+        page = render_report(sized)
+        assert "</html>" in page
+        assert ("Size of the uplift" in page) == (lost == "slope")
+
+    def test_a_slope_that_is_unknown_is_shown_as_such(self, sized: Table) -> None:
+        """Predictions that are all the same have none: NaN, which is None in report.json."""
+        before = sized["model"]["calibration"]["arms"]["request"]["before"]
+        before |= {"slope": estimate(None, None, None), "bins": before["bins"][:1]}
+        assert "Size of the uplift" in render_report(sized)
+
+
+@pytest.mark.usefixtures("undrawn")
+class TestCandidates:
+    @pytest.fixture
+    def tried(self, feed: Table) -> Table:
+        feed["model"] |= {
+            "learner": "auto",
+            "candidates": [
+                candidate("proportional", 0.0),
+                candidate("s-2", 1.0, max_depth=6, learning_rate=0.051),
+                candidate("stack", 0.0),
+            ],
+        }
+        return feed
+
+    def test_all_stand_in_the_table_and_the_kept_one_is_marked(self, tried: Table) -> None:
+        page = render_report(tried)
+        words = text_of(page)
+        assert "Candidates Learner Weight" in words
+        assert "proportional – 1.50 [1.10, 1.90] 2.50 [−1.20, 6.20] 0.300 [0.100, 0.500]" in words
+        assert "1.41 [0.50, 2.30] 4.25" in words
+        assert "max depth 6, learning rate 0.0510" in words
+        marked = re.findall(r'<tr class="mine">.*?</tr>', page, flags=re.S)
+        assert [text_of(row).split()[0] for row in marked] == ["s-2", "Plan"]
+
+    def test_the_learner_is_named(self, tried: Table) -> None:
+        assert "The auto learner predicts what a request gains." in summary(render_report(tried))
+
+    def test_a_stack_is_marked_with_its_parts(self, tried: Table) -> None:
+        for row, weight in zip(tried["model"]["candidates"], (0.4, 0.7, 1.0), strict=True):
+            row["weight"] = weight
+        assert render_report(tried).count('<tr class="mine">') == 4
+
+    def test_any_key_of_a_candidate(self, tried: Table) -> None:
+        for key in candidate("s", 0.0):
+            less = copy.deepcopy(tried)
+            del less["model"]["candidates"][1][key]
+            assert "Candidates Learner" in text_of(render_report(less))
+
+    def test_without_candidates_there_is_no_table(self, feed: Table) -> None:
+        assert "Candidates" not in text_of(render_report(feed))
+
+
 SECTIONS = {
     "log": "Log health",
     "model": "<h2>Model",

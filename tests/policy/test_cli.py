@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -166,6 +167,42 @@ def test_run_does_it_all_from_a_job_file(cli, log, tmp_path):
     result = tmp_path / "runs" / "tiny"
     assert sorted(p.name for p in result.iterdir()) == ["bundle", "report.html", "report.json"]
     assert json.loads((result / "report.json").read_text())["model"]["learner"] == "t"
+
+
+@pytest.fixture(scope="module")
+def without_propensity(folder, log):
+    """The log as one that kept no propensities, and a schema that says to estimate them."""
+    path = folder / "bare.parquet"
+    pd.read_parquet(log).drop(columns="propensity").to_parquet(path)
+    schema = replace(LogSchema.read(log.with_suffix(".toml")), propensity="estimate")
+    schema.write(path.with_suffix(".toml"))
+    return path
+
+
+def test_check_estimates_propensities_that_were_not_logged(cli, log, without_propensity):
+    path, schema = without_propensity, without_propensity.with_suffix(".toml")
+    code, out, err = cli("check", path, "--schema", schema)
+    assert code == 0, err
+    assert "doubtful  propensity: Propensities may be estimated from the features" in out
+    code, _, err = cli("check", path, "--schema", schema, "--strict")
+    assert code == 2
+    assert "strict: Propensities may be estimated" in err
+    code, _, err = cli("check", path, "--schema", log.with_suffix(".toml"))
+    assert code == 2
+    assert "column 'propensity' is not in the log" in err
+
+
+def test_run_works_without_logged_propensities(cli, without_propensity, tmp_path):
+    (tmp_path / "bare.toml").write_text(
+        f'learner = "t"\nwindow_minutes = 360\n[log]\npath = "{without_propensity}"\n'
+        f'schema = "{without_propensity.with_suffix(".toml")}"\n'
+        f"[boosting]\nmax_rounds = 10\nn_threads = 1\n"
+    )
+    code, _, err = cli("run", tmp_path / "bare.toml", "--out", tmp_path / "runs")
+    assert code == 0, err
+    report = json.loads((tmp_path / "runs" / "bare" / "report.json").read_text())
+    assert any("Propensities may be estimated" in warning for warning in report["warnings"])
+    assert "Propensities may be estimated" in (tmp_path / "runs/bare/report.html").read_text()
 
 
 def test_help_names_every_command():

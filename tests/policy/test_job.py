@@ -1,6 +1,7 @@
 """A job file: what it may say, and what it is told when it says something else."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -9,6 +10,8 @@ from policy.job import Job, LogSource
 from policy.problem import Limits
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
+from uplift.learners import LEARNERS
+from uplift.names import CalibrationMethod, LearnerName
 
 
 def read(tmp_path: Path, text: str) -> Job:
@@ -78,6 +81,11 @@ def test_absolute_paths_stay(tmp_path):
         ("[boosting]\nrounds = 1", "the key 'boosting.rounds' is unknown"),
         ("[log]\nsessions = 'many'", "'log.sessions' is 'many': input should be a valid integer"),
         ("seed = 1.5", "'seed' is 1.5"),
+        ("learner = 'forest'", "'learner' is 'forest': input should be 's', 't', 'x', 'r', 'dr'"),
+        ("learner = 'econml_dr'", "'learner' is 'econml_dr'"),
+        ("learner = 3", "'learner' is 3"),
+        ("calibration = 'platt'", "'calibration' is 'platt': input should be 'none', 'isotonic'"),
+        ("calibration = false", "'calibration' is False"),
         ("strict = 'perhaps'", "'strict' is 'perhaps'"),
         ("log = 3", "'log' is 3"),
         ("[budget]\nkind = 'qps'", "the key 'budget.amount' is missing; add it"),
@@ -125,3 +133,18 @@ def test_a_folder_is_no_job(tmp_path):
 def test_values_that_cannot_work_are_told_before_the_log_is_read(table, words):
     with pytest.raises(InputError, match=words):
         Job.from_dict(table)
+
+
+def test_a_job_knows_every_learner():
+    assert set(get_args(LearnerName)) == set(LEARNERS)
+
+
+@pytest.mark.parametrize("name", get_args(LearnerName))
+def test_learners_are_chosen_by_name(tmp_path, name):
+    assert read(tmp_path, f"learner = {name!r}").learner == name
+
+
+@pytest.mark.parametrize("name", get_args(CalibrationMethod))
+def test_calibrations_are_chosen_by_name(tmp_path, name):
+    assert read(tmp_path, f"calibration = {name!r}").calibration == name
+    assert Job().calibration == "isotonic"

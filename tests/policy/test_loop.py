@@ -9,11 +9,14 @@ import pytest
 from policy.budget import Budget
 from policy.bundle import Bundle
 from policy.job import Job, LogSource, Split
-from policy.loop import report_on, run_job
+from policy.loop import held_out_curves, judge_log, report_on, run_job
 from policy.problem import Limits
 from policy.progress import Stages
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
+from uplift.learners import AutoLearner
+from uplift.log import RequestLog
+from uplift.model import UpliftModel
 
 JOB = Job(
     log=LogSource(sessions=3000, rate=10),
@@ -49,8 +52,10 @@ def test_report_has_its_stable_names(report):
     assert set(report["log"]) >= {"rows", "users", "sessions", "arms", "checks", "effect"}
     assert all(set(c) == {"name", "verdict", "sentence"} for c in report["log"]["checks"])
     assert all(is_estimate(e) for e in report["log"]["effect"].values())
-    assert set(report["model"]) >= {"learner", "qini", "uplift_at"}
+    assert set(report["model"]) >= {"learner", "rounds", "qini", "autoc", "uplift_at"}
+    assert not set(report["model"]) & {"arms", "candidates", "multi_arm"}
     assert is_estimate(report["model"]["qini"])
+    assert is_estimate(report["model"]["autoc"])
     assert all(is_estimate(e) for e in report["model"]["uplift_at"].values())
     assert set(report["plan"]) >= {
         *("budget", "spend", "gain", "upper_bound", "gap", "prices", "limits"),
@@ -131,9 +136,6 @@ def test_a_bundle_without_a_plan_has_nothing_to_report(feed_model, feed_log):
 
 
 def test_strict_stops_at_a_doubtful_log(feed_log):
-    from policy.loop import judge_log
-    from uplift.log import RequestLog
-
     frame = feed_log.frame.assign(propensity=np.where(feed_log.arm == 1, 0.5, 0.5))
     log = RequestLog(frame, feed_log.schema)
     checks = judge_log(log)["checks"]
@@ -186,3 +188,99 @@ def test_users_that_were_fitted_on_are_left_out_of_an_evaluation(feed_log, feed_
 
 def test_a_bundle_of_the_loop_remembers_whom_it_saw(run):
     assert run[0].evidence["fitted"] == {"share": JOB.split.fit + JOB.split.plan, "seed": JOB.seed}
+
+
+def check_calibration(table, arms):
+    assert set(table) == {"method", "arms"}
+    assert list(table["arms"]) == arms
+    for change in table["arms"].values():
+        assert set(change) == {"before", "after"}
+        for part in change.values():
+            assert set(part) == {"bins", "slope", "intercept", "error"}
+            assert all(is_estimate(part[key]) for key in ("slope", "intercept", "error"))
+            assert all(set(b) == {"points", "share", "predicted", "effect"} for b in part["bins"])
+        points = [[b["points"] for b in part["bins"]] for part in change.values()]
+        assert points[0] == points[1]
+
+
+def test_calibration_is_told_before_and_after(report):
+    check_calibration(report["model"]["calibration"], ["request"])
+    assert report["model"]["calibration"]["method"] == "isotonic"
+    change = report["model"]["calibration"]["arms"]["request"]
+    assert sum(b["points"] for b in change["before"]["bins"]) == report["log"]["split"]["test"]
+    assert change["before"]["slope"] != change["after"]["slope"]
+
+
+def test_without_calibration_nothing_changes(feed_log):
+    """But by rounding, and by what would leave 0 and 1."""
+    boosting = BoostParams(max_rounds=5, n_threads=1)
+    model = UpliftModel.fit(feed_log, "t", boosting, calibration="none")
+    table = held_out_curves(model, feed_log)["calibration"]
+    assert table["method"] == "none"
+    before, after = table["arms"]["request"].values()
+    assert after["error"]["value"] == pytest.approx(before["error"]["value"], rel=1e-6, abs=1e-9)
+
+
+def test_the_candidates_of_auto_are_told():
+    told = []
+
+    class Told(Stages):
+        def update(self, name, done, total):
+            told.append((name, done, total))
+
+    small = replace(JOB, log=replace(JOB.log, sessions=1500), learner="auto")
+    bundle, report = run_job(
+        replace(small, boosting=BoostParams(max_rounds=5, n_threads=1)), Told()
+    )
+    rows = report["model"]["candidates"]
+    assert report["model"]["learner"] == "auto"
+    assert len(rows) == 7 + 4 + 1
+    assert [row["name"] for row in rows[:2]] == ["proportional", "s"]
+    assert rows[-1]["name"] == "stack"
+    for row in rows:
+        assert all(is_estimate(row[k]) for k in ("r_gain", "dr_gain", "behind", "qini"))
+        assert set(row) >= {"settings", "weight", "seconds"}
+    assert any(row["weight"] > 0 for row in rows[:-1])
+    kept = {row["name"] for row in rows[:-1] if row["weight"]}
+    assert {name.split(".")[0] for name in report["model"]["rounds"]} == kept
+    assert isinstance(bundle.model.learner, AutoLearner)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert [step for step in told if step[0] == "fit"] == [("fit", i, 11) for i in range(1, 12)]
+
+
+@pytest.fixture(scope="module")
+def two_arms(feed_log):
+    """The feed with its request told apart into a cheap and a dear one, by a coin."""
+    coin = np.random.default_rng(0).integers(1, 3, len(feed_log))
+    arm = np.where(feed_log.arm > 0, coin, 0)
+    propensity = feed_log.propensity / np.where(arm > 0, 2, 1)
+    schema = replace(feed_log.schema, arms=("none", "cheap", "dear"), arm_cost=(0.0, 1.0, 2.0))
+    bare = feed_log.frame[[c for c in feed_log.frame if not c.startswith("true_")]]
+    return RequestLog(bare.assign(arm=arm, propensity=propensity), schema)
+
+
+def test_of_several_arms_each_is_told_and_what_budgets_buy(two_arms):
+    boosting = BoostParams(max_rounds=5, n_threads=1)
+    table = held_out_curves(UpliftModel.fit(two_arms, "t", boosting), two_arms)
+    assert list(table["arms"]) == ["cheap", "dear"]
+    for part in table["arms"].values():
+        assert set(part) == {"qini", "autoc", "uplift_at", "curve"}
+        assert is_estimate(part["qini"])
+        assert is_estimate(part["autoc"])
+    assert table["qini"] == table["arms"]["cheap"]["qini"]
+    check_calibration(table["calibration"], ["cheap", "dear"])
+    several = table["multi_arm"]
+    assert set(several) == {"budget", "gain", "lower", "upper", "mean_gain"}
+    assert len({len(several[k]) for k in ("budget", "gain", "lower", "upper")}) == 1
+    assert several["budget"][0] == several["gain"][0] == 0
+    assert is_estimate(several["mean_gain"])
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
+
+
+def test_estimated_propensities_are_doubted_in_the_report(feed_log):
+    bare = feed_log.frame.drop(columns="propensity")
+    log = RequestLog(bare, replace(feed_log.schema, propensity="estimate"))
+    about = judge_log(log)
+    assert {c["name"]: c["verdict"] for c in about["checks"]}["propensity"] == "doubtful"
+    with pytest.raises(InputError, match="strict: Propensities may be estimated"):
+        judge_log(log, strict=True)

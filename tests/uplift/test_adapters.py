@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from simulated_logs import QUICK
+from simulated_logs import QUICK, make_log
 from sklearn.base import clone
 
-from uplift import InputError
+from uplift import InputError, UpliftModel
 from uplift.adapters import PEERS, CausalMLForest, CausalMLXLearner, EconMLForest
 
 TYPES = ("q", "q", "c")
@@ -174,6 +174,13 @@ def test_what_a_peer_has_no_place_for_is_refused():
         CausalMLXLearner(QUICK).fit(X, y, arm, sample_weight=np.ones(500))
     with pytest.raises(InputError, match=r"options do not fit CausalForestDML: .*n_trees"):
         EconMLForest(QUICK, options={"n_trees": 3}).fit(X, y, arm)
+
+
+def test_a_peer_is_not_saved(new, tmp_path):
+    model = UpliftModel.fit(make_log(n_users=100), new())
+    with pytest.raises(InputError, match="without a pickle"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_arm_without_rows_is_refused(new):

@@ -54,8 +54,10 @@ def test_a_part_is_binned_as_its_rows_are_in_the_whole():
     )
 
 
-def test_a_matrix_is_made_once_for_a_key():
+def test_a_matrix_is_made_once_for_a_key_where_it_is_kept():
     rows, part = binned(features()), np.arange(100)
+    assert rows.matrix("a", part) is not rows.matrix("a", part)
+    rows.keep = True
     assert rows.matrix("a", part) is rows.matrix("a", part)
     assert rows.matrix("a", part) is not rows.matrix("b", part)
     assert rows.matrix("a", np.arange(N)) is rows.matrix("b", np.arange(N))
@@ -73,7 +75,7 @@ def test_cuts_are_found_once_and_only_when_needed(monkeypatch):
     assert own == []
     for key, size in (("a", 10), ("b", 500), ("c", N), ("a", 10)):
         rows.matrix(key, np.arange(size))
-    assert own == [True, False, False]
+    assert own == [True, False, False, False]
 
 
 def test_chunks_change_nothing(monkeypatch):

@@ -107,6 +107,20 @@ def test_a_schema_that_does_not_fit_the_log_stops_the_reading(changes, sentence)
         RequestLog(make_frame(n_users=20), make_schema(**changes))
 
 
+def test_a_propensity_that_will_be_estimated_is_no_feature():
+    """Refused when the log is read, not when it is first split."""
+    frame = make_frame(n_users=20).drop(columns="propensity").assign(prop_level=1.0)
+    with pytest.raises(InputError, match="'propensity' is matched by the features"):
+        RequestLog(frame, make_schema(features=("f_*", "prop*"), propensity="estimate"))
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, np.nan])
+def test_propensities_that_are_there_are_checked_though_they_may_be_estimated(value):
+    frame = put("propensity", value)(make_frame(n_users=20))
+    with pytest.raises(InputError, match=f"'propensity' holds {value} in row 7"):
+        RequestLog(frame, make_schema(propensity="estimate"))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from simulated_logs import make_frame, make_log, make_schema, shuffled
 
 from uplift import InputError, LogSchema, RequestLog, check_randomisation
@@ -291,3 +292,119 @@ def test_a_draft_needs_arms(tmp_path, columns):
     pd.DataFrame(columns).to_parquet(tmp_path / "log.parquet")
     with pytest.raises(InputError, match="no rows with a column 'arm' of whole numbers"):
         draft_schema(tmp_path / "log.parquet")
+
+
+ESTIMATE = {"propensity": "estimate"}
+
+
+def estimated(frame, **roles):
+    return RequestLog(frame.drop(columns="propensity"), make_schema(**ESTIMATE, **roles))
+
+
+def confounded(n_users=2000, seed=0):
+    """Arm 1 is likelier on page 0, and where ``f_step`` is high; logged with its true chance."""
+    frame = make_frame(n_users=n_users, seed=seed)
+    chance = expit(frame["f_step"] - frame["page"]).to_numpy()
+    arm = (np.random.default_rng(seed + 1).random(len(frame)) < chance).astype(np.int8)
+    return frame.assign(arm=arm, propensity=np.where(arm == 1, chance, 1 - chance)), chance
+
+
+def of_arm_1(log):
+    return np.where(log.arm == 1, log.propensity, 1 - log.propensity)
+
+
+def test_propensities_that_are_not_logged_are_estimated():
+    """In each tenth of the estimates arm 1 is as frequent as estimated, within 4 standard errors.
+
+    So it is on each page; and the estimates follow the true chance (correlation above 0.95).
+    """
+    frame, chance = confounded()
+    log = estimated(frame)
+    found = of_arm_1(log)
+    assert np.corrcoef(found, chance)[0, 1] > 0.95
+    bins = [
+        *np.array_split(np.argsort(found), 10),
+        *(np.flatnonzero(log.page == p) for p in (0, 1)),
+    ]
+    for rows in bins:
+        p = found[rows].mean()
+        assert abs(log.arm[rows].mean() - p) < 4 * np.sqrt(p * (1 - p) / len(rows))
+
+
+@pytest.mark.parametrize("place", ["page", "position"])
+def test_the_place_is_known_before_the_decision(place):
+    """Chances by the place alone, which is no feature: 0.3 and 0.7, found within 0.1."""
+    frame = make_frame(n_users=1000)
+    late = frame[place] > 0
+    arm = (np.random.default_rng(1).random(len(frame)) < np.where(late, 0.7, 0.3)).astype(int)
+    found = of_arm_1(estimated(frame.assign(arm=arm)))
+    assert abs(found[late].mean() - 0.7) < 0.1
+    assert abs(found[~late].mean() - 0.3) < 0.1
+
+
+def test_estimates_do_not_know_the_arm_of_their_user():
+    """A feature names the user, whose rows all have one arm, drawn by a coin.
+
+    A model that has seen the user knows the arm. Correlation within 4 standard errors of 0,
+    1 / sqrt(users); where nothing was learned the estimates are constants by fold.
+    """
+    user = np.repeat(np.arange(400), 6)
+    arm = np.random.default_rng(2).integers(0, 2, 400)
+    label = np.random.default_rng(3).permutation(400).astype(float)
+    frame = make_frame(n_users=400).assign(arm=arm[user], f_user=label[user])
+    mean = np.bincount(user, of_arm_1(estimated(frame))) / 6
+    assert mean.std() == 0 or abs(np.corrcoef(mean, arm)[0, 1]) < 4 / np.sqrt(400)
+
+
+def test_several_arms_are_estimated_together():
+    """Each arm's chance, as make_frame draws it: within 4 standard errors on each page."""
+    frame = make_frame(n_users=1000, n_arms=2)
+    log = estimated(frame, arms=("none", "a", "b"), arm_cost=(0.0, 1.0, 1.0))
+    for arm in range(3):
+        for page in (0, 1):
+            rows = (log.arm == arm) & (log.page == page)
+            truth = frame["propensity"][rows].iloc[0]
+            error = np.sqrt(truth * (1 - truth) / (log.page == page).sum())
+            assert abs(log.propensity[rows].mean() - truth) < 4 * error + 0.01  # out-of-fold noise
+
+
+def test_propensities_that_are_logged_are_used_as_given():
+    frame, _ = confounded(50)
+    log = RequestLog(frame, make_schema(**ESTIMATE))
+    assert log.frame is frame
+    np.testing.assert_array_equal(log.propensity, frame["propensity"])
+
+
+def test_estimating_leaves_the_frame_alone_and_gives_the_same_again():
+    frame = confounded(100)[0].drop(columns="propensity")
+    one, other = (RequestLog(frame, make_schema(**ESTIMATE)) for _ in range(2))
+    assert "propensity" not in frame
+    np.testing.assert_array_equal(one.propensity, other.propensity)
+
+
+def test_parts_keep_what_was_estimated_on_the_whole():
+    log = estimated(confounded(200)[0])
+    part = log.take(np.arange(100))
+    np.testing.assert_array_equal(part.propensity, log.propensity[:100])
+    first, second = log.split()
+    assert sorted([*first.propensity, *second.propensity]) == sorted(log.propensity)
+
+
+@pytest.mark.parametrize("lost", [["page", "position"], ["user_id", "session_id"], ["c_kind"]])
+def test_estimates_take_what_there_is(lost):
+    frame = confounded(200)[0].drop(columns=lost)
+    assert np.corrcoef(estimated(frame).propensity, frame["propensity"])[0, 1] > 0.3
+
+
+def test_a_log_without_propensities_is_read_and_written(tmp_path):
+    frame = confounded(100)[0].drop(columns="propensity")
+    frame.to_parquet(tmp_path / "log.parquet")
+    log = RequestLog.read(tmp_path / "log.parquet", make_schema(**ESTIMATE))
+    log.write(tmp_path / "again.parquet")
+    again = RequestLog.read(tmp_path / "again.parquet", make_schema(**ESTIMATE))
+    np.testing.assert_array_equal(again.propensity, log.propensity)
+
+
+def test_one_user_is_too_few_to_estimate_from():
+    with pytest.raises(InputError, match="fall in one fold"):
+        estimated(make_frame(n_users=1, rows_per_user=50))

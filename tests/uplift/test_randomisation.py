@@ -136,6 +136,16 @@ def test_a_log_without_users_is_doubtful():
     assert verdicts(frame)["clusters"] == "doubtful"
 
 
+@pytest.mark.parametrize("logged", [True, False])
+def test_propensities_that_may_be_estimated_are_doubtful(logged):
+    """Whether they are there or not; and no other check finds anything in them."""
+    frame = make_frame(n_users=1000)
+    frame = frame if logged else frame.drop(columns="propensity")
+    checks = check_randomisation(RequestLog(frame, make_schema(propensity="estimate")))
+    assert {c.name: c.verdict for c in checks} == {**ALL_SOUND, "propensity": "doubtful"}
+    assert "only if nothing else decided who got which arm" in checks[-1].sentence
+
+
 @pytest.mark.slow
 def test_false_alarms_are_as_rare_as_the_threshold_says(monkeypatch):
     """At a threshold of 5 %, so that 300 logs can show it; shared among tests, it is a bound.

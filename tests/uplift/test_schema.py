@@ -18,6 +18,7 @@ from uplift import InputError, LogSchema
         ({"arm_cost": (0.0, 0.0)}, "every arm beside arm 0 must cost more than 0"),
         ({"primary": "purchase_5"}, "'purchase_5', which is not among outcomes"),
         ({"page_length": 0}, "page_length is 0; expected at least 1"),
+        ({"propensity": "guess"}, "propensity is 'guess'; expected 'logged' or 'estimate'"),
     ],
 )
 def test_contradicting_roles_are_refused(changes, sentence):
@@ -26,7 +27,7 @@ def test_contradicting_roles_are_refused(changes, sentence):
 
 
 def test_toml_round_trip(tmp_path):
-    schema = make_schema(page_length=7, cluster="session_id")
+    schema = make_schema(page_length=7, cluster="session_id", propensity="estimate")
     schema.write(tmp_path / "log.toml")
     assert LogSchema.read(tmp_path / "log.toml") == schema
 
@@ -69,6 +70,8 @@ def test_missing_key_is_named():
         ("features", {"f": 1}),
         ("page_length", "long"),
         ("page_length", 1.5),
+        ("propensity", "guess"),
+        ("propensity", 0.5),
     ],
 )
 def test_wrong_type_is_named(key, value):
@@ -129,3 +132,9 @@ def test_a_draft_reads_back(tmp_path):
     schema.write(tmp_path / "log.toml")
     assert LogSchema.read(tmp_path / "log.toml") == schema
     assert schema.arms == ("none", "request")
+
+
+def test_propensities_are_taken_as_logged_unless_said():
+    table = make_schema().to_dict()
+    assert table.pop("propensity") == "logged"
+    assert LogSchema.from_dict(table) == make_schema()

@@ -8,7 +8,7 @@ from uplift.adapters.peer import PeerLearner, PeerRows
 from uplift.arrays import Float32Array, FloatArray
 from uplift.errors import InputError
 from uplift.learners.training import Training
-from uplift.propensity import arm_propensities, of_logged, pair_share
+from uplift.propensity import of_logged, pair_share
 
 __all__ = ["CausalMLForest", "CausalMLXLearner"]
 
@@ -64,6 +64,7 @@ class CausalMLForest(PeerLearner):
     """
 
     name = "causalml_forest"
+    needs_propensity = False
 
     def _check(self, data: Training) -> None:
         if data.objective != "binary:logistic":
@@ -72,8 +73,9 @@ class CausalMLForest(PeerLearner):
                 "only: choose another learner."
             )
 
-    def _arm_propensities(self, data: Training) -> FloatArray | None:
-        return None if data.propensity is None else arm_propensities(data)
+    def _training(self, *given: Any) -> Training:
+        data = super()._training(*given)
+        return data if data.propensity is None else data.with_propensities()
 
     def _fit_peer(self, rows: PeerRows) -> Any:
         from causalml.inference.tree import UpliftRandomForestClassifier

@@ -4,7 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from uplift.errors import InputError
 from uplift.learners.base import Boosters, Prediction
 from uplift.learners.effect import EffectLearner
 from uplift.learners.training import Training
-from uplift.propensity import arm_propensities
 
 __all__ = ["PeerLearner", "PeerRows"]
 
@@ -81,6 +80,7 @@ class PeerLearner(EffectLearner):
     peer_ : the other library's fitted estimator
     """
 
+    needs_propensity = True
     peer_: Any
 
     def __init__(
@@ -104,13 +104,6 @@ class PeerLearner(EffectLearner):
 
     def _check(self, data: Training) -> None:
         """Refuse what the peer has no place for."""
-
-    def _arm_propensities(self, data: Training) -> FloatArray | None:
-        return arm_propensities(data)
-
-    def _training(self, X: Any, y: Any, treatment: Any, *rest: Any) -> Training:
-        data = super()._training(X, y, treatment, *rest)
-        return replace(data, propensity=self._arm_propensities(data))
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
         self._check(data)

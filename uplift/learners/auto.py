@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -182,7 +183,7 @@ class AutoLearner(UpliftLearner):
         boosted = learner._learn(own)
         found = learner._predict_folds(own, boosted)
         if self.progress is not None:
-            self.progress(done + 1, len(self.members) + self.n_settings)
+            self.progress(done + 1, len(self._names()) + self.n_settings)
         return _Fitted(name, settings, learner, boosted, found, time.perf_counter() - start)
 
     def _keep(self, fitted: Sequence[_Fitted], choice: Choice) -> dict[str, Boosted]:
@@ -214,12 +215,17 @@ class AutoLearner(UpliftLearner):
             yield member.constants_["weight"], member, _under(name, boosters)
 
     def _names(self) -> list[str]:
+        return [name for name in _MEMBERS if name in self.members]
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
         unknown = [name for name in self.members if name not in _MEMBERS]
         if unknown or not self.members:
             raise InputError(
                 f"members are {list(self.members)}; expected some of {list(_MEMBERS)}."
             )
-        return [name for name in _MEMBERS if name in self.members]
+        if not isinstance(self.n_settings, Integral) or self.n_settings < 0:
+            raise InputError(f"n_settings is {self.n_settings}; expected 0, 1, 2, ...")
 
 
 def _under(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +236,7 @@ def _under(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mixed(parts: Sequence[tuple[float, Prediction]], objective: Objective) -> Prediction:
     """Return the weighted sum of uplifts, on the weighted mean of outcomes under arm 0."""
-    if len(parts) == 1:
+    if len(parts) == 1 and parts[0][0] == 1.0:
         return parts[0][1]
     weight = np.array([w for w, _ in parts])
     control = np.column_stack([part.outcome[:, 0] for _, part in parts]) @ (weight / weight.sum())

@@ -194,11 +194,14 @@ class UpliftLearner(BaseEstimator, ABC):
     ) -> list[Self]:
         """Fit a copy of this learner on each column of Y, (n, outcomes).
 
-        The rows are binned once for all of them, and each copy is what `fit` would have made.
+        The rows are binned once for all of them, whatever part of them a booster is trained on,
+        and stay so in memory meanwhile. Each copy is what `fit` would have made.
         """
         outcomes = to_columns(Y, "Y")
         first = clone(self)
         data = first._training(X, outcomes[0], treatment, propensity, sample_weight, groups)
+        for rows in (data.rows, data.rows_with_arm):
+            rows.binned.keep = True
         fitted = [first, *(clone(self) for _ in outcomes[1:])]
         for learner, y in zip(fitted, outcomes, strict=True):
             learner.encoder_, learner.n_features_in_ = first.encoder_, first.n_features_in_

@@ -20,7 +20,10 @@ class DRLearner(EffectLearner):
     ``uplift_a = argmin_tau sum_i (phi_a,i - tau(x_i))^2``
 
     mu is out-of-fold, all rows speak for every arm. With known propensities the mean of phi, and
-    so the mean of the uplift, is unbiased whatever mu. Source: Kennedy 2023.
+    so the mean of the uplift, is unbiased whatever mu. econml's DRLearner boosts the same scores
+    of the same rows, with equal mu and p_a the same uplift. causalml's scores are these for one
+    arm, but it boosts them a third of the rows at a time and averages the three, and with several
+    arms it keeps the rows of arms 0 and a alone, by the pair's propensity. Source: Kennedy 2023.
     """
 
     name = "dr"

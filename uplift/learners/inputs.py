@@ -64,7 +64,8 @@ def to_matrix(X: Any) -> Float32Array:
         raise InputError(
             f"X has 0 feature(s) (shape={matrix.shape}) while a minimum of 1 is required."
         )
-    if np.isinf(matrix).any():
+    # NaN gives way to a number in fmax and fmin, and no array of answers is built.
+    if matrix.size and np.isinf([np.fmax.reduce(matrix, None), np.fmin.reduce(matrix, None)]).any():
         raise InputError("X holds infinite values; use finite numbers, or NaN where unknown.")
     return matrix
 

@@ -9,6 +9,7 @@ from uplift.boosting import to_mean
 from uplift.cross_fit import Boosted
 from uplift.learners.base import Boosters, Prediction, UpliftLearner
 from uplift.learners.training import Training, fitted_shift
+from uplift.propensity import of_logged
 
 __all__ = ["ProportionalLearner"]
 
@@ -25,11 +26,15 @@ class ProportionalLearner(UpliftLearner):
     """
 
     name = "proportional"
+    needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
         task, n = data.outcome_task, len(data.y)
-        control = fitted_shift(task, np.zeros(n), data.inside(0))
-        shifts = [fitted_shift(task, np.full(n, control), data.inside(arm)) for arm in data.arms]
+        # Arms alike in x: each arm's rows weigh as if all had got it.
+        drawn = 1 / of_logged(data.propensities, data.treatment)
+        alike = replace(task, weight=drawn if task.weight is None else drawn * task.weight)
+        control = fitted_shift(alike, np.zeros(n), data.inside(0))
+        shifts = [fitted_shift(alike, np.full(n, control), data.inside(arm)) for arm in data.arms]
         base = np.array([0.0, *shifts])[data.treatment]
         common = data.boost(replace(task, base_margin=base, intercept=control))
         left = data.out_of_fold(common)

@@ -16,9 +16,11 @@ class RLearner(EffectLearner):
     ``uplift_a = argmin_tau sum_i (t_i - e_i)^2 ((y_i - m(x_i)) / (t_i - e_i) - tau(x_i))^2``
 
     over the rows of arms 0 and a, with ``t = 1{arm = a}``, e = P(arm a | x, arm 0 or a) and m the
-    mean outcome of these rows, out-of-fold. Errors of m and e enter as a product. With several
-    arms each is compared with arm 0 alone, as causalml does; econml's residuals are against all
-    arms at once. Source: Nie and Wager 2021.
+    mean outcome of these rows, out-of-fold. Errors of m and e enter as a product. With one
+    arm and equal m and e, causalml's R-learner and econml's ``NonParamDML`` are the same. With
+    several each arm is compared with arm 0 alone; causalml does so too, but its m is the mean over
+    all arms, and econml's forest takes the residuals of all arms at once. Source: Nie and Wager
+    2021.
     """
 
     name = "r"

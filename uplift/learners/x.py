@@ -19,8 +19,9 @@ class XLearner(EffectLearner):
 
     g is the arm's share of the rows of arms 0 and a, so that the effect seen on the smaller arm,
     whose imputed outcomes are the better ones, weighs more. Any g in [0, 1] is admissible;
-    causalml and econml take the propensity of each row. mu is out-of-fold. Good where arms are of
-    very unequal size. Source: Kuenzel et al. 2019.
+    causalml and econml take the propensity of each row, given or estimated, and fit mu in-sample,
+    here it is out-of-fold. With equal g and mu the three are one. Good where arms are of very
+    unequal size. Source: Kuenzel et al. 2019.
     """
 
     name = "x"

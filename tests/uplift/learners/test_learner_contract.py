@@ -210,14 +210,15 @@ def test_s_with_many_arms_hardly_minds_their_numbers():
 def test_the_effect_of_none_over_an_arm_is_the_negative(name, new, binary, known):
     """To float32's rounding, but for logit.
 
-    Logit boosts the arm on top of arm 0's margin, and so differs when the two change places; its
-    mean agrees within 4 standard errors of a difference of means of 750 rows of variance 1/4.
+    Logit and proportional put the arm on top of arm 0's margin, and so differ when the two change
+    places; their mean agrees within 4 standard errors of a difference of means of 750 rows of
+    variance 1/4.
     """
     X, y, arm, _ = simulate(1500, binary=binary)
     propensity = uniform(arm) if known else None
     forth = new().fit(X, y, arm, propensity=propensity).predict(X)
     back = new().fit(X, y, 1 - arm, propensity=propensity).predict(X)
-    if name == "logit":
+    if name in ("logit", "proportional"):
         assert abs(forth.mean() + back.mean()) < 4 * np.sqrt(2 * 0.25 / 750)
     else:
         np.testing.assert_allclose(forth, -back, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 import xgboost as xgb
 from simulated_logs import QUICK
 from sklearn.base import clone
-from trials import TYPES, fit, raw, simulate, uniform
+from trials import SHAPED, TYPES, fit, raw, simulate, uniform
 
 from uplift import LEARNERS, InputError
 from uplift.effects import effect_scores
@@ -90,8 +90,12 @@ def test_a_users_outcomes_do_not_move_the_nuisances_of_that_user(staged, monkeyp
     assert (before != after).any()
 
 
+@pytest.mark.parametrize("name", SHAPED)
 def test_a_users_outcomes_do_not_move_what_is_predicted_out_of_fold(new):
-    """Not by a bit, nor by way of the nuisances behind the other users' pseudo-outcomes."""
+    """Not by a bit, nor by way of the nuisances behind the other users' pseudo-outcomes.
+
+    (But the proportional learner's one effect, a constant of all rows.)
+    """
     X, y, arm, user = strong()
     found = [
         new(STEADY, feature_types=TYPES).fit_out_of_fold(

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from simulated_logs import QUICK
-from trials import OF_OUTCOMES, TYPES, WEIGHING, fit, raw, simulate
+from trials import TYPES, WEIGHING, fit, raw, simulate
 
 from uplift import InputError
+from uplift.cross_fit import fold_of
 
 KIND = np.array(["apple", "pear", "quince"])
 
@@ -329,15 +330,25 @@ def test_propensities_are_clipped_with_a_warning_that_says_how_many(name, new):
 def test_learners_of_outcomes_need_no_propensity(name, new):
     X, y, arm, _ = simulate(500)
     known = new().fit(X, y, arm, propensity=np.full(500, 0.3))
-    assert (raw(known) == raw(new().fit(X, y, arm))) == (name in (*OF_OUTCOMES, "x"))
+    assert (raw(known) == raw(new().fit(X, y, arm))) == (name not in WEIGHING)
 
 
 def test_an_arm_in_one_fold_is_refused(name, new):
     """One user got all of arm 1: there is nothing to learn of it from other users."""
     X, y, _, _ = simulate(300)
     arm, groups = (np.arange(300) < 20).astype(int), np.arange(300) // 20
-    if name == "s":  # learns what it is told of the other fold: no effect there
+    if name == "s":  # one model of all rows needs no two folds of an arm
         assert np.isfinite(new().fit(X, y, arm, groups=groups).predict(X)).all()
         return
     with pytest.raises(InputError, match=r"rows of arm 1 fall in one fold.* use more users"):
         new(QUICK).fit(X, y, arm, groups=groups)
+
+
+def test_a_fold_of_no_weight_is_no_fold(new):
+    """Its rows teach nothing and choose nothing; one fold of weight alone is too few."""
+    X, y, arm, _ = simulate(900)
+    folds = fold_of(np.arange(900), 3, QUICK.seed)
+    learner = new().fit(X, y, arm, sample_weight=(folds != 2) * 1.0)
+    assert np.isfinite(learner.predict_outcome(X)).all()
+    with pytest.raises(InputError, match="fall in one fold"):
+        new().fit(X, y, arm, sample_weight=(folds == 2) * 1.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_logs import QUICK
-from trials import TYPES, fit, simulate
+from trials import SHAPED, TYPES, fit, simulate
 
 from uplift import LEARNERS
 from uplift.learners.training import Training
@@ -31,6 +31,7 @@ def check_mean(name, found, truth, error):
 STEPS = [{"n": 20_000}, {"n": 20_000, "binary": False}, {"n": 40_000, "n_arms": 3}]
 
 
+@pytest.mark.parametrize("name", SHAPED)
 @pytest.mark.parametrize("options", STEPS, ids=["binary", "continuous", "three arms"])
 def test_a_step_in_the_effect_is_found(name, new, options):
     """Correlation with the truth above 0.9 for the strongest arm.
@@ -94,6 +95,7 @@ def confounded(n=20_000, seed=0):
     return X, y, arm, np.column_stack([1 - chance, chance])
 
 
+@pytest.mark.parametrize("name", SHAPED)
 @pytest.mark.parametrize("known", [True, False])
 def test_arms_that_were_given_by_the_features_do_not_bias(name, new, known):
     """A row weighs ``1 / p``: ``sqrt(E[1/4 / e + 1/4 / (1 - e)] / n) = sqrt(25 / 16 / n)``.

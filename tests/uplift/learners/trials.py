@@ -6,10 +6,13 @@ import numpy as np
 
 #: The learners that the contract is checked for.
 NAMES = ("s", "t", "x", "r", "dr", "logit", "class_transform", "proportional")
-#: Those that boost each arm's outcome, so that uplift is the difference of two predictions.
+#: Those that learn who gains more: the proportional learner has one effect for all, on the scale
+#: of the loss.
+SHAPED = NAMES[:-1]
+#: Those whose uplift is the difference of two predicted outcomes.
 OF_OUTCOMES = ("s", "t", "logit", "proportional")
 #: Those that weigh by propensities.
-WEIGHING = ("r", "dr", "class_transform")
+WEIGHING = ("r", "dr", "class_transform", "proportional")
 
 TYPES = ("q", "q", "c")
 KINDS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
 """How well learners rank: share of the uplift that a model fitted on the truth finds.
 
-    python benchmarks/quality.py feed [ROWS ...]        simulated feed, rare and common purchases
+    python benchmarks/quality.py feed [ROWS [RATE]]     simulated feed, rare and common purchases
     python benchmarks/quality.py hillstrom FILE         women's e-mail against none, visits
 
 The feed: every learner is fitted on the same randomised log and ranks fresh users. Told is the true
@@ -28,6 +28,7 @@ from uplift.clusters import ratio_estimate
 from uplift.datasets import hillstrom as read_hillstrom
 
 SHARES = (0.1, 0.2)
+ROWS = (150_000, 600_000, 2_500_000)
 RATES = (2.0, 20.0)  # about 1.7 and 17 purchases within 10 slots per 1,000 decision points
 ROWS_PER_SESSION = 11.7
 TEST_SESSIONS = 60_000
@@ -180,10 +181,10 @@ def ranked(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray, float
 # --- the simulated feed ---------------------------------------------------------------------------
 
 
-def feed(*rows: str) -> None:
-    for n in [int(r) for r in rows] or [150_000, 600_000, 2_500_000]:
-        for rate in RATES:
-            cell(n, rate)
+def feed(rows: str = "", rate: str = "") -> None:
+    for n in [int(rows)] if rows else ROWS:
+        for purchases in [float(rate)] if rate else RATES:
+            cell(n, purchases)
 
 
 def cell(n: int, rate: float) -> None:

@@ -416,10 +416,12 @@ class TestCandidates:
     def test_the_learner_is_named(self, tried: Table) -> None:
         assert "The auto learner predicts what a request gains." in summary(render_report(tried))
 
-    def test_a_stack_is_marked_with_its_parts(self, tried: Table) -> None:
-        for row, weight in zip(tried["model"]["candidates"], (0.4, 0.7, 1.0), strict=True):
+    def test_of_several_that_are_kept_each_is_marked(self, tried: Table) -> None:
+        for row, weight in zip(tried["model"]["candidates"], (0.4, 0.7, 0.0), strict=True):
             row["weight"] = weight
-        assert render_report(tried).count('<tr class="mine">') == 4
+        page = render_report(tried)
+        assert page.count('<tr class="mine">') == 2 + 1  # and the plan
+        assert "s-2 max depth 6, learning rate 0.0510 0.700" in text_of(page)
 
     def test_any_key_of_a_candidate(self, tried: Table) -> None:
         for key in candidate("s", 0.0):

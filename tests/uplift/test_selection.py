@@ -273,30 +273,54 @@ def test_a_choice_tells_of_every_candidate_and_the_stack(n_arms):
     assert choice.r_gain[3].value == 0  # the opposite of the truth, scaled to nothing
 
 
-def test_predictions_of_nothing_are_kept_as_the_simplest():
+def test_predictions_of_nothing_are_averaged():
     judge, truth, folds, _ = simulate(300, 2)
     nothing = np.zeros_like(truth)
-    kept, choice = kinds_of(judge, [nothing, nothing], ["a", "b"], folds)
-    assert kept == [0]
+    choice = choose(judge, [nothing, nothing], ["a", "b"], folds)
+    assert choice.weights.tolist() == [0.5, 0.5]
     assert [gain.value for gain in choice.r_gain] == [0, 0, 0]
     assert not choice.stacked.any()
 
 
-def test_where_all_are_worse_than_nothing_the_simplest_is_kept():
+def test_where_all_are_worse_than_nothing_they_are_averaged():
     judge, truth, folds, _ = simulate()
-    assert kinds_of(judge, [-truth, -2 * truth], ["a", "b"], folds)[0] == [0]
+    choice = choose(judge, [-truth, -2 * truth], ["a", "b"], folds)
+    assert choice.weights.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("n_arms", ARMS)
+@pytest.mark.parametrize("size", [0.7, -0.7])
+def test_where_the_effect_is_the_same_for_all_kinds_are_averaged(n_arms, size):
+    """Each arm has an effect of its own, be it a loss: who gains more is not shown by that."""
+    rng = np.random.default_rng(0)
+    _, _, folds, (_, arm, share, mean) = simulate(n_arms=n_arms)
+    same = np.tile(size * np.arange(1, n_arms + 1), (len(arm), 1))
+    mean = np.column_stack([mean[:, 0], mean[:, :1] + same])
+    y = mean[np.arange(len(arm)), arm] + rng.normal(size=len(arm))
+    judge = Judge.of(y, arm, share, mean, np.arange(len(arm)) // 2)
+    uplifts = [spoilt(same, noise, seed) for seed, noise in enumerate((0.1, 0.6, 0.2))]
+    choice = choose(judge, uplifts, ["a", "b", "b"], folds)
+    assert choice.weights.tolist() == [0.5, 0, 0.5]
+    assert choice.r_gain[0].lower > 0
+
+
+@pytest.mark.parametrize("n_arms", ARMS)
+def test_where_it_is_shown_who_gains_nothing_is_averaged(n_arms):
+    judge, truth, folds, _ = simulate(n_arms=n_arms)
+    assert choose(judge, [np.ones_like(truth), truth], ["a", "b"], folds).weights.tolist() == [0, 1]
 
 
 def test_one_candidate_is_kept():
     judge, truth, folds, _ = simulate(300)
+    assert choose(judge, [-truth], ["a"], folds).weights.tolist() == [1.0]
     assert choose(judge, [truth], ["a"], folds).weights.tolist() == [1.0]
 
 
-def test_one_cluster_cannot_tell_and_the_simplest_is_kept():
+def test_one_cluster_cannot_tell_and_kinds_are_averaged():
     judge, truth, folds, _ = simulate(300)
     alone = Judge(judge.effect, judge.residual, judge.left, np.zeros(300, int), judge.weight)
-    kept, choice = kinds_of(alone, [np.ones_like(truth), truth], ["a", "b"], folds)
-    assert kept == [0]
+    choice = choose(alone, [np.ones_like(truth), truth], ["a", "b"], folds)
+    assert choice.weights.tolist() == [0.5, 0.5]
     assert np.isinf(choice.behind[0].upper)
 
 

@@ -54,7 +54,7 @@ class Candidate:
     r_gain, dr_gain : by how much its R-loss and DR-loss are below those of no effect
     behind : how far its R-loss is behind the best candidate's, paired
     qini : area above random of the Qini curve, each row under the arm that it thinks best
-    weight : its part in the learner that was kept, 0 if not kept
+    weight : its part in what was kept, 0 if not kept; of a stack or average the members have theirs
     seconds : time to fit it
     """
 
@@ -94,11 +94,11 @@ class AutoLearner(UpliftLearner):
     Every candidate is fitted on the same binned rows and folds, and predicts each row without its
     user's fold. The best one is then tried with other boosting parameters from a seeded list. Of
     each kind the best, and their stack (weights of the least R-loss), compete: the simplest is
-    kept that is within one standard error of the best, see `uplift.selection`. From simple to
-    less so: proportional, s, logit, t, x, r, dr, stack. So where the log is too small to show who
-    gains more, an effect proportional to the outcome is kept. DR-loss and Qini stand beside R-loss
-    in `candidates_`. Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der
-    Laan et al. 2007 (stacking).
+    kept that is within one standard error of the best. From simple to less so: proportional, s,
+    logit, t, x, r, dr, stack. Where the log is too small to show who gains more, they are
+    averaged. See `uplift.selection`. DR-loss and Qini stand beside R-loss in `candidates_`.
+    Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der Laan et al. 2007
+    (stacking).
 
     Parameters
     ----------
@@ -246,10 +246,9 @@ def _mixed(parts: Sequence[tuple[float, Prediction]], objective: Objective) -> P
 
 def _table(judge: Judge, fitted: Sequence[_Fitted], choice: Choice) -> Iterator[Candidate]:
     """Yield what was found of every candidate and of their stack."""
-    stacked = bool((choice.weights > 0).sum() > 1)
     rows = [(o.name, o.settings, o.found.uplift, o.seconds) for o in fitted]
     rows.append(("stack", {}, choice.stacked, sum(one.seconds for one in fitted)))
-    weights = [*choice.weights, float(stacked)]
+    weights = [*choice.weights, 0.0]
     found = zip(rows, choice.r_gain, choice.dr_gain, choice.behind, weights, strict=True)
     for (name, settings, uplift, seconds), r, dr, behind, weight in found:
         qini = _qini(judge, uplift)

@@ -12,23 +12,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from uplift.arrays import Float32Array, FloatArray
-from uplift.binned import CHUNK_ROWS, BinnedRows, chunks
+from uplift.binned import CHUNK_ROWS, chunks
 from uplift.boosting import BoostedModel, BoostParams, Objective
-from uplift.cross_fit import MOST_FOLDS, Boosted, FoldedRows, fold_of
+from uplift.cross_fit import MOST_FOLDS, Boosted
 from uplift.errors import InputError
-from uplift.features import FeatureEncoder
-from uplift.learners.inputs import (
-    check_categories,
-    is_frame,
-    to_arms,
-    to_columns,
-    to_frame,
-    to_groups,
-    to_matrix,
-    to_propensity,
-    to_types,
-    to_vector,
-)
+from uplift.learners.columns import Columns
+from uplift.learners.inputs import to_columns
 from uplift.learners.training import Training
 
 __all__ = ["Boosters", "Prediction", "UpliftLearner"]
@@ -88,9 +77,9 @@ class UpliftLearner(BaseEstimator, ABC):
     constants_ : numbers beside the boosters that a prediction needs
     objective_ : the loss of the outcome
     n_arms_ : number of arms beside arm 0
-    n_features_in_ : number of columns of X
-    feature_names_in_ : names of the columns of X, where it was a frame
-    encoder_ : how the columns of a frame are read; none where X was an array
+    columns_ : how the columns of X are read
+    n_features_in_ : their number
+    feature_names_in_ : their names, where X was a frame
     """
 
     name: ClassVar[str]
@@ -100,8 +89,7 @@ class UpliftLearner(BaseEstimator, ABC):
     boosters_: dict[str, BoostedModel]
     objective_: Objective
     n_arms_: int
-    n_features_in_: int
-    encoder_: FeatureEncoder | None
+    columns_: Columns
     constants_: dict[str, float]
 
     def __init__(
@@ -117,12 +105,16 @@ class UpliftLearner(BaseEstimator, ABC):
         self.clip = clip
 
     @property
+    def n_features_in_(self) -> int:
+        """Number of columns of X."""
+        return len(self.columns_.types)
+
+    @property
     def feature_names_in_(self) -> np.ndarray:
         """Names of the columns of X, where it was a frame."""
-        encoder = getattr(self, "encoder_", None)
-        if encoder is None:
+        if self.columns_.encoder is None:
             raise AttributeError("feature_names_in_: the learner was not fitted on a frame.")
-        return np.array(encoder.names, dtype=object)
+        return np.array(self.columns_.encoder.names, dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -204,7 +196,7 @@ class UpliftLearner(BaseEstimator, ABC):
             rows.binned.keep = True
         fitted = [first, *(clone(self) for _ in outcomes[1:])]
         for learner, y in zip(fitted, outcomes, strict=True):
-            learner.encoder_, learner.n_features_in_ = first.encoder_, first.n_features_in_
+            learner.columns_ = first.columns_
             learner._learn(data.with_outcome(y))
         return fitted
 
@@ -244,7 +236,7 @@ class UpliftLearner(BaseEstimator, ABC):
         """Rebuild a fitted learner from `describe`, its boosters and the types of its features."""
         params = BoostParams(**about["params"])
         learner = cls(params=params, feature_types=types, **about["arguments"])
-        learner.encoder_, learner.n_features_in_ = None, len(types)
+        learner.columns_ = Columns(types)
         learner.objective_, learner.n_arms_ = about["objective"], about["n_arms"]
         learner.constants_, learner.boosters_ = about["constants"], dict(boosters)
         return learner
@@ -304,7 +296,7 @@ class UpliftLearner(BaseEstimator, ABC):
     def _in_chunks(self, X: Any, predict: Callable[[Boosters, Float32Array], T]) -> Iterator[T]:
         """Predict piece by piece: what is held beside X and the answer does not grow with n."""
         check_is_fitted(self, "boosters_")
-        matrix = self._read(X)
+        matrix = self.columns_.read(X, type(self).__name__)
         if len(matrix) == 0:
             raise InputError("X has no rows; expected at least one to predict.")
         for start in range(0, len(matrix), CHUNK_ROWS):
@@ -314,65 +306,20 @@ class UpliftLearner(BaseEstimator, ABC):
         self, X: Any, y: Any, treatment: Any, propensity: Any, weight: Any, groups: Any
     ) -> Training:
         self._check_arguments()
-        matrix, types = self._read_first(X)
-        n = len(matrix)
-        outcome = to_vector(y, "y", n)
-        sizes = None if weight is None else to_vector(weight, "sample_weight", n, low=0.0)
-        arm = to_arms(treatment, n, sizes)
-        clusters = to_groups(groups, n)
-        folds = fold_of(clusters, self.n_folds, self.params.seed)
-
-        def rows(types: tuple[str, ...], extra: Float32Array | None) -> FoldedRows:
-            params = self.params
-            options = {"max_bin": params.max_bin, "n_threads": params.n_threads}
-            return FoldedRows(BinnedRows(matrix, types, extra=extra, **options), folds, params)
-
-        data = Training(
-            rows(types, None),
-            rows((*types, "c"), arm.astype(np.float32)),
-            outcome,
-            arm,
-            clusters,
-            sizes,
-            None if propensity is None else to_propensity(propensity, arm),
-            self.clip,
+        self.columns_, matrix = Columns.of(X, self.feature_types)
+        data = Training.of(
+            matrix,
+            self.columns_.types,
+            y,
+            treatment,
+            propensity=propensity,
+            weight=weight,
+            groups=groups,
+            n_folds=self.n_folds,
+            params=self.params,
+            clip=self.clip,
         )
         return data.with_propensities() if self.needs_propensity else data
-
-    def _read_first(self, X: Any) -> tuple[Float32Array, tuple[str, ...]]:
-        """Read the X of a fit, and note how."""
-        if is_frame(X):
-            frame = to_frame(X)
-            types = to_types(self.feature_types, len(frame.columns))
-            categorical = [n for n, kind in zip(frame.columns, types, strict=True) if kind == "c"]
-            self.encoder_ = FeatureEncoder.of(frame, categorical=categorical)
-            matrix, types = self.encoder_.transform(frame), self.encoder_.types
-        else:
-            self.encoder_, matrix = None, to_matrix(X)
-            types = to_types(self.feature_types, matrix.shape[1])
-            check_categories(matrix, types)
-        self.n_features_in_ = matrix.shape[1]
-        return matrix, types
-
-    def _read(self, X: Any) -> Float32Array:
-        """Read the X of a prediction; it must have the columns of the fit."""
-        if self.encoder_ is not None and not is_frame(X):
-            raise InputError(
-                "X is no frame, but the learner was fitted on one with the columns "
-                f"{list(self.encoder_.names[:10])}; give a frame with these."
-            )
-        matrix = self._read_matrix(X)
-        if matrix.shape[1] != self.n_features_in_:
-            raise InputError(
-                f"X has {matrix.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return matrix
-
-    def _read_matrix(self, X: Any) -> Float32Array:
-        if self.encoder_ is not None and is_frame(X):
-            return self.encoder_.transform(to_frame(X))
-        return to_matrix(X)
 
     def _check_arguments(self) -> None:
         if not isinstance(self.params, BoostParams):

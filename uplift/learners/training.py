@@ -1,13 +1,16 @@
 """What a learner is fitted on: checked rows of a trial, binned once, in folds by user."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from uplift.arrays import BoolArray, FloatArray, IntArray
+from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from uplift.binned import BinnedRows
 from uplift.boosting import BoostParams, BoostTask, Objective, to_mean
-from uplift.cross_fit import Boosted, FoldedRows
+from uplift.cross_fit import Boosted, FoldedRows, fold_of
+from uplift.learners.inputs import to_arms, to_groups, to_propensity, to_vector
 from uplift.propensity import arm_propensities
 
 __all__ = ["Training", "fitted_shift"]
@@ -39,6 +42,37 @@ class Training:
     weight: FloatArray | None = None
     propensity: FloatArray | None = None
     clip: float = 0.01
+
+    @classmethod
+    def of(
+        cls,
+        X: Float32Array,
+        types: tuple[str, ...],
+        y: Any,
+        treatment: Any,
+        *,
+        propensity: Any,
+        weight: Any,
+        groups: Any,
+        n_folds: int,
+        params: BoostParams,
+        clip: float,
+    ) -> "Training":
+        """Check what a learner is given beside X; see `UpliftLearner.fit`."""
+        n = len(X)
+        outcome = to_vector(y, "y", n)
+        sizes = None if weight is None else to_vector(weight, "sample_weight", n, low=0.0)
+        arm = to_arms(treatment, n, sizes)
+        clusters = to_groups(groups, n)
+        folds = fold_of(clusters, n_folds, params.seed)
+
+        def rows(types: tuple[str, ...], extra: Float32Array | None) -> FoldedRows:
+            options = {"max_bin": params.max_bin, "n_threads": params.n_threads}
+            return FoldedRows(BinnedRows(X, types, extra=extra, **options), folds, params)
+
+        given = None if propensity is None else to_propensity(propensity, arm)
+        armed = rows((*types, "c"), arm.astype(np.float32))
+        return cls(rows(types, None), armed, outcome, arm, clusters, sizes, given, clip)
 
     @property
     def n_arms(self) -> int:

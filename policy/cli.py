@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from policy.console import fail, print_summary, say, shown_stages
+from policy.console import fail, in_brief, print_summary, say, shown_stages
 from policy.progress import Stages
 from uplift.errors import InputError
 from uplift.files import check_writable
-from uplift.names import LearnerName
+from uplift.names import CalibrationMethod, LearnerName
 
 if TYPE_CHECKING:
     from uplift.log import RequestLog
@@ -142,6 +142,9 @@ def fit(
     out: Annotated[Path, typer.Option(help="Bundle to write.", metavar="BUNDLE")],
     learner: Annotated[LearnerName, typer.Option(help="How to learn.")] = "s",
     share: Annotated[float, typer.Option(help="Share of users to fit on.")] = 0.7,
+    calibration: Annotated[
+        CalibrationMethod, typer.Option(help="How to set the size of the uplift right.")
+    ] = "isotonic",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -155,11 +158,11 @@ def fit(
     with shown_stages(as_json) as stages:
         train, test = _read_log(log, schema, stages).split(share=share, seed=seed)
         with stages.stage("fit") as step:
-            model = UpliftModel.fit(train, learner, BoostParams(seed=seed), progress=step)
+            model = UpliftModel.fit(train, learner, BoostParams(seed=seed), calibration, step)
         about = held_out_curves(model, test, seed, stages)
     Bundle(model, evidence={"model": about, "fitted": {"share": share, "seed": seed}}).save(out)
     about.pop("curve")
-    say({"bundle": str(out), **about}, as_json)
+    say({"bundle": str(out), **(about if as_json else in_brief(about))}, as_json)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from rich.table import Table
 from policy.progress import Stages
 from uplift.plain import to_plain
 
-__all__ = ["fail", "print_summary", "say", "shown_stages"]
+__all__ = ["fail", "in_brief", "print_summary", "say", "shown_stages"]
 
 
 class _Bars(Stages):
@@ -66,6 +66,19 @@ def say(table: dict[str, Any], as_json: bool) -> None:
             print(f"{key}: " + ", ".join(f"{k} {_plainly(v)}" for k, v in value.items()))
         else:
             print(f"{key}: {_plainly(value)}")
+
+
+def in_brief(about: dict[str, Any]) -> dict[str, Any]:
+    """Return of a fitted model what fits a terminal: no tables by bin, four columns a candidate."""
+    tables = ("calibration", "candidates", "arms", "multi_arm")
+    brief = {key: value for key, value in about.items() if key not in tables}
+    for arm, change in about["calibration"]["arms"].items():
+        slopes = {when: part["slope"] for when, part in change.items()}
+        brief[f"calibration slope, {arm}"] = slopes
+    columns = ("name", "weight", "r_gain", "behind")
+    if "candidates" in about:
+        brief["candidates"] = [{c: row[c] for c in columns} for row in about["candidates"]]
+    return brief
 
 
 def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) -> None:

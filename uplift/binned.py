@@ -59,6 +59,14 @@ class BinnedRows:
             self._kept[key] = matrix
         return matrix
 
+    def take(self, index: IntArray) -> "BinnedRows":
+        """Return some of the rows, to be binned anew."""
+        extra = None if self.extra is None else self.extra[index]
+        max_bin, n_threads = self._options["max_bin"], self._options["nthread"]
+        return BinnedRows(
+            self.X[index], self.types, extra=extra, max_bin=max_bin, n_threads=n_threads
+        )
+
     def gather(self, index: IntArray) -> Float32Array:
         """Return the features of some rows, `extra` included."""
         chosen = self.X[index]

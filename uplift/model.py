@@ -104,8 +104,8 @@ class UpliftModel:
         """Return the expected primary outcome under each arm, (n, A + 1).
 
         The outcome under arm 0 is the learner's, the others lie above it by the calibrated
-        uplift; of a binary outcome all are probabilities. A log is scored once, and the answer
-        kept while the log lives: a log's frame is never changed in place.
+        uplift; see `Prediction.on` for probabilities at their bounds. A log is scored once, and the
+        answer kept while the log lives: a log's frame is never changed in place.
         """
         return self._predict(log).outcome
 

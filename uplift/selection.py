@@ -150,8 +150,8 @@ def choose(
     calibration. The scale of a fold, and the weights of the stack, are found on the other folds.
 
     Where even the best is not told from an effect of each arm that is the same for all (the 95 %
-    interval of the difference in R-loss reaches 0), to pick one is to pick by luck: the kinds are
-    averaged then, which has the least variance.
+    interval of the difference in R-loss reaches 0), to pick one is to pick by luck: the kinds that
+    cannot be told from the best are averaged then, which has less variance.
 
     Parameters
     ----------
@@ -169,7 +169,8 @@ def choose(
     same = judge.r_gain(judge.mixed(_constants(*stacked.shape), folds))
     leaders = _leaders([mean.value for mean in means], kinds)
     if judge.mean(best - same).lower <= 0:
-        weights = np.isin(np.arange(len(uplifts)), leaders) / len(leaders)
+        equals = [i for i in leaders if behind[i].lower <= 0] or leaders[:1]
+        weights = np.isin(np.arange(len(uplifts)), equals) / len(equals)
     else:
         weights = _simplest(judge, uplifts, leaders, behind)
     dr_gain = [judge.mean(judge.dr_gain(uplift)) for uplift in (*scaled, stacked)]

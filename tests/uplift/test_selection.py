@@ -300,8 +300,24 @@ def test_where_the_effect_is_the_same_for_all_kinds_are_averaged(n_arms, size):
     judge = Judge.of(y, arm, share, mean, np.arange(len(arm)) // 2)
     uplifts = [spoilt(same, noise, seed) for seed, noise in enumerate((0.1, 0.6, 0.2))]
     choice = choose(judge, uplifts, ["a", "b", "b"], folds)
-    assert choice.weights.tolist() == [0.5, 0, 0.5]
+    equal = [choice.behind[i].lower <= 0 for i in (0, 2)]  # the best of each kind
+    assert choice.weights.tolist() == [equal[0] / sum(equal), 0, equal[1] / sum(equal)]
     assert choice.r_gain[0].lower > 0
+
+
+def test_what_is_told_from_the_best_has_no_part_in_the_average():
+    """The second kind points the wrong way wherever it says anything, by many standard errors."""
+    rng = np.random.default_rng(0)
+    _, _, folds, (_, arm, share, mean) = simulate(n_arms=1)
+    same = np.full((len(arm), 1), 0.7)
+    mean = np.column_stack([mean[:, 0], mean[:, 0] + 0.7])
+    y = mean[np.arange(len(arm)), arm] + rng.normal(size=len(arm))
+    judge = Judge.of(y, arm, share, mean, np.arange(len(arm)) // 2)
+    uplifts = [spoilt(same, 0.01, 0), spoilt(same, 0.01, 1), spoilt(same, 50.0, 2)]
+    choice = choose(judge, uplifts, ["a", "b", "c"], folds)
+    assert choice.behind[2].lower > 0
+    assert choice.weights[2] == 0
+    assert choice.weights.sum() == 1
 
 
 @pytest.mark.parametrize("n_arms", ARMS)

@@ -106,6 +106,8 @@ class AutoLearner(UpliftLearner):
     members : names of the learners that are candidates
     n_settings : how many other settings of depth, learning rate and least child weight are tried
         for the best of them; the rounds of each are found by the folds
+    most_rows : of a larger log, candidates are compared on whole users with about so many rows,
+        and what is kept is fitted on all
     progress : called with (candidates done, candidates in all)
 
     Attributes
@@ -124,9 +126,11 @@ class AutoLearner(UpliftLearner):
         clip: float = 0.01,
         members: Sequence[str] = tuple(_MEMBERS),
         n_settings: int = 4,
+        most_rows: int = 500_000,
         progress: Progress | None = None,
     ) -> None:
         super().__init__(params, n_folds, feature_types, clip)
+        self.most_rows = most_rows
         self.members = members
         self.n_settings = n_settings
         self.progress = progress
@@ -148,53 +152,63 @@ class AutoLearner(UpliftLearner):
         return learner
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        return self._keep(*self._select(data))
+        return self._note(self._select(data))
 
     def _learn_out_of_fold(self, data: Training) -> Prediction:
         """Fit, and mix what the members that were kept have already predicted."""
         self._begin(data)
-        fitted, choice = self._select(data)
-        self._end(self._keep(fitted, choice))
-        kept = [(w, o.found) for o, w in zip(fitted, choice.weights, strict=True) if w > 0]
-        return _mixed(kept, self.objective_)
+        kept = self._select(data)
+        self._end(self._note(kept))
+        return _mixed([(weight, one.found) for weight, one in kept], self.objective_)
 
-    def _select(self, data: Training) -> tuple[list[_Fitted], Choice]:
-        """Fit all candidates and choose among them."""
-        names, folds, y, arm = self._names(), data.rows.folds, data.y, data.treatment
-        fitted = [self._fit_one(data, name, {}, done) for done, name in enumerate(names)]
-        outcome = fitted[0].found.outcome
-        judge = Judge.of(y, arm, data.propensities, outcome, data.cluster, data.weight)
+    def _select(self, data: Training) -> list[tuple[float, _Fitted]]:
+        """Compare all candidates, on a sample of a large log; fit and return those kept."""
+        sample = data.sample(self.most_rows, self.params.seed)
+        fitted, choice = self._compare(sample)
+        pairs = zip(map(float, choice.weights), fitted, strict=True)
+        kept = [(weight, one) for weight, one in pairs if weight > 0]
+        if sample is data:
+            return kept
+        return [(weight, self._fit_one(data, one.name, one.settings)) for weight, one in kept]
+
+    def _compare(self, data: Training) -> tuple[list[_Fitted], Choice]:
+        names, folds, fitted = self._names(), data.rows.folds, list[_Fitted]()
+        for name in names:
+            fitted.append(self._fit_one(data, name, {}))
+            self._tell(len(fitted))
+        outcome, propensity = fitted[0].found.outcome, data.propensities
+        judge = Judge.of(data.y, data.treatment, propensity, outcome, data.cluster, data.weight)
         gains = [judge.scaled_r_gain(one.found.uplift, folds) for one in fitted]
         best = fitted[int(np.argmax(gains))].name
         for number, settings in enumerate(_settings(self.n_settings, self.params.seed), 2):
-            fitted.append(self._fit_one(data, f"{best}-{number}", settings, len(fitted)))
+            fitted.append(self._fit_one(data, f"{best}-{number}", settings))
+            self._tell(len(fitted))
         uplifts, kinds = [one.found.uplift for one in fitted], [one.learner.name for one in fitted]
         choice = choose(judge, uplifts, kinds, folds)
         self.candidates_ = tuple(_table(judge, fitted, choice))
         return fitted, choice
 
-    def _fit_one(
-        self, data: Training, name: str, settings: Mapping[str, Any], done: int
-    ) -> _Fitted:
+    def _fit_one(self, data: Training, name: str, settings: Mapping[str, Any]) -> _Fitted:
         start = time.perf_counter()
         params = replace(self.params, **settings)
         learner = _MEMBERS[name.split("-")[0]](params, self.n_folds, clip=self.clip)
         own = data.with_params(params)
         boosted = learner._learn(own)
         found = learner._predict_folds(own, boosted)
-        if self.progress is not None:
-            self.progress(done + 1, len(self._names()) + self.n_settings)
         return _Fitted(name, settings, learner, boosted, found, time.perf_counter() - start)
 
-    def _keep(self, fitted: Sequence[_Fitted], choice: Choice) -> dict[str, Boosted]:
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done, len(self._names()) + self.n_settings)
+
+    def _note(self, kept: Sequence[tuple[float, _Fitted]]) -> dict[str, Boosted]:
         """Note weights and constants of the members that are kept; return their boosters."""
-        kept: dict[str, Boosted] = {}
-        for one, weight in zip(fitted, choice.weights, strict=True):
-            if weight > 0:
-                constants = {"weight": float(weight), **one.learner.constants_}
-                self.constants_ |= {f"{one.name}.{key}": c for key, c in constants.items()}
-                kept |= {f"{one.name}.{key}": boosted for key, boosted in one.boosted.items()}
-        return kept
+        boosters: dict[str, Boosted] = {}
+        for weight, one in kept:
+            constants = {"weight": weight, **one.learner.constants_}
+            self.constants_ |= {f"{one.name}.{key}": c for key, c in constants.items()}
+            boosters |= {f"{one.name}.{key}": boosted for key, boosted in one.boosted.items()}
+        return boosters
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         parts = [(w, m._both(own, X)) for w, m, own in self._parts(boosters)]
@@ -219,13 +233,13 @@ class AutoLearner(UpliftLearner):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        unknown = [name for name in self.members if name not in _MEMBERS]
-        if unknown or not self.members:
-            raise InputError(
-                f"members are {list(self.members)}; expected some of {list(_MEMBERS)}."
-            )
-        if not isinstance(self.n_settings, Integral) or self.n_settings < 0:
-            raise InputError(f"n_settings is {self.n_settings}; expected 0, 1, 2, ...")
+        names = [] if self.members is None or isinstance(self.members, str) else self.members
+        if not names or not set(names) <= set(_MEMBERS):
+            raise InputError(f"members are {self.members!r}; expected some of {list(_MEMBERS)}.")
+        for name, least in (("n_settings", 0), ("most_rows", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < least:
+                raise InputError(f"{name} is {value}; expected {least}, {least + 1}, ...")
 
 
 def _under(name: str, table: Mapping[str, Any]) -> dict[str, Any]:

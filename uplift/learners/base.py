@@ -46,7 +46,14 @@ class Prediction:
 
     @classmethod
     def on(cls, control: FloatArray, uplift: FloatArray, objective: Objective) -> "Prediction":
-        """Put uplifts, (n, A), on the outcome under arm 0, (n,); probabilities stay such."""
+        """Put uplifts, (n, A), on the outcome under arm 0, (n,).
+
+        Where a probability would leave [0, 1], the outcome under arm 0 gives way and not the
+        uplift, which is what was estimated and is ranked by.
+        """
+        if objective == "binary:logistic":
+            low, high = (-uplift).max(axis=1), 1 - uplift.max(axis=1)
+            control = control.clip(low, np.maximum(low, high)).clip(0.0, 1.0)
         outcome = np.column_stack([control, control[:, None] + uplift])
         return cls(outcome.clip(0.0, 1.0) if objective == "binary:logistic" else outcome, uplift)
 

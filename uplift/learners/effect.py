@@ -16,8 +16,8 @@ class EffectLearner(UpliftLearner):
 
     ``outcome_0(x) = mu_0(x),  outcome_a(x) = mu_0(x) + uplift_a(x)``
 
-    Nothing keeps a boosted effect possible: for a binary outcome `predict_outcome` holds
-    outcomes between 0 and 1, while `predict` returns the effect as it was estimated.
+    Nothing keeps a boosted effect possible. Where a probability would leave [0, 1],
+    `predict_outcome` moves the outcome under arm 0, and an effect beyond [-1, 1] is cut.
     """
 
     @abstractmethod

@@ -10,12 +10,15 @@ from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from uplift.binned import BinnedRows
 from uplift.boosting import BoostParams, BoostTask, Objective, to_mean
 from uplift.cross_fit import Boosted, FoldedRows, fold_of
+from uplift.hashing import hash_uniform
 from uplift.learners.inputs import to_arms, to_groups, to_propensity, to_vector
 from uplift.propensity import arm_propensities
 
 __all__ = ["Training", "fitted_shift"]
 
 _NEWTON_STEPS = 50
+#: Samples hash by other seeds than folds and splits do.
+_SAMPLE = 1 << 41
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +147,23 @@ class Training:
     def with_propensities(self) -> "Training":
         """Return the training with the probability of every arm, clipped, as it is used."""
         return replace(self, propensity=arm_propensities(self))
+
+    def sample(self, most_rows: int, seed: int) -> "Training":
+        """Return the training on some of the groups, whole ones, that have about so many rows."""
+        share = most_rows / len(self.y)
+        if share >= 1:
+            return self
+        chosen = np.flatnonzero(hash_uniform(self.groups, seed + _SAMPLE) < share)
+        if len(np.unique(self.treatment[chosen])) <= self.n_arms:
+            return self  # an arm is too rare to do with fewer rows
+        rows, armed = (
+            replace(r, binned=r.binned.take(chosen), folds=r.folds[chosen])
+            for r in (self.rows, self.rows_with_arm)
+        )
+        columns = ("y", "treatment", "groups", "weight", "propensity")
+        given: dict[str, Any] = {name: getattr(self, name) for name in columns}
+        kept = {name: None if v is None else v[chosen] for name, v in given.items()}
+        return replace(self, rows=rows, rows_with_arm=armed, **kept)
 
     def outside(self, fold: int) -> "Training":
         """Return the training as if a fold's users were not there; arrays stay as long."""

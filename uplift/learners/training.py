@@ -162,7 +162,7 @@ class Training:
         )
         columns = ("y", "treatment", "groups", "weight", "propensity")
         given: dict[str, Any] = {name: getattr(self, name) for name in columns}
-        kept = {name: None if v is None else v[chosen] for name, v in given.items()}
+        kept: dict[str, Any] = {n: None if v is None else v[chosen] for n, v in given.items()}
         return replace(self, rows=rows, rows_with_arm=armed, **kept)
 
     def outside(self, fold: int) -> "Training":

@@ -143,20 +143,21 @@ class Choice:
 def choose(
     judge: Judge, uplifts: Sequence[FloatArray], kinds: Sequence[str], folds: IntArray
 ) -> Choice:
-    """Choose the simplest kind of uplift whose R-loss is within one standard error of the least.
+    """Choose the simplest uplift whose R-loss is within one standard error of the least.
 
-    Candidates are the given uplifts, of each kind the one with the least R-loss, and last their
-    stack. Each is scaled by one number before it is judged: the size is the business of
-    calibration. The scale of a fold, and the weights of the stack, are found on the other folds.
+    Candidates are the given uplifts, kind by kind, and last their stack. Each is scaled by one
+    number before it is judged: the size is the business of calibration. The scale of a fold, and
+    the weights of the stack, are found on the other folds.
 
     Where even the best is not told from an effect of each arm that is the same for all (the 95 %
-    interval of the difference in R-loss reaches 0), to pick one is to pick by luck: the kinds that
-    cannot be told from the best are averaged then, which has less variance.
+    interval of the difference in R-loss reaches 0), to pick one is to pick by luck: the first of
+    each kind that cannot be told from the best are averaged then, which has less variance.
 
     Parameters
     ----------
     judge : what they are judged by
-    uplifts : (n, A) out-of-fold predictions, kinds from simple to less so
+    uplifts : (n, A) out-of-fold predictions, kinds from simple to less so, and the first of a kind
+        the one that is tried because it is usual
     kinds : the kind of each
     folds : (n,)
     """
@@ -167,12 +168,12 @@ def choose(
     best = r_gain[int(np.argmax([mean.value for mean in means]))]
     behind = [judge.mean(best - gain) for gain in r_gain]
     same = judge.r_gain(judge.mixed(_constants(*stacked.shape), folds))
-    leaders = _leaders([mean.value for mean in means], kinds)
     if judge.mean(best - same).lower <= 0:
-        equals = [i for i in leaders if behind[i].lower <= 0] or leaders[:1]
+        firsts = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
+        equals = [i for i in firsts if behind[i].lower <= 0] or firsts[:1]
         weights = np.isin(np.arange(len(uplifts)), equals) / len(equals)
     else:
-        weights = _simplest(judge, uplifts, leaders, behind)
+        weights = _simplest(judge, uplifts, kinds, behind)
     dr_gain = [judge.mean(judge.dr_gain(uplift)) for uplift in (*scaled, stacked)]
     return Choice(weights, means, dr_gain, behind, stacked)
 
@@ -184,20 +185,18 @@ def _constants(n: int, n_arms: int) -> list[FloatArray]:
 
 
 def _simplest(
-    judge: Judge, uplifts: Sequence[FloatArray], leaders: list[int], behind: list[Estimate]
+    judge: Judge, uplifts: Sequence[FloatArray], kinds: Sequence[str], behind: list[Estimate]
 ) -> FloatArray:
-    """Return weights of the simplest candidate that is near the best: one leader, or the stack."""
-    for i in leaders:
+    """Return weights of the simplest candidate that is near the best: one of a kind, or the stack.
+
+    Kinds in their order, and in a kind the order given.
+    """
+    order = list(dict.fromkeys(kinds))
+    for i in sorted(range(len(kinds)), key=lambda i: order.index(kinds[i])):
         if _is_near(behind[i]):
             only: FloatArray = np.eye(len(uplifts))[i]
             return only
     return judge.mix(uplifts, np.ones(len(uplifts[0]), bool))
-
-
-def _leaders(values: Sequence[float], kinds: Sequence[str]) -> list[int]:
-    """Return the best candidate of each kind, in the order of kinds."""
-    of_kind = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in kinds}
-    return [max(own, key=lambda i: values[i]) for own in of_kind.values()]
 
 
 def _is_near(behind: Estimate) -> bool:

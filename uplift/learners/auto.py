@@ -93,10 +93,11 @@ class AutoLearner(UpliftLearner):
 
     Every candidate is fitted on the same binned rows and folds, and predicts each row without its
     user's fold. The best one is then tried with other boosting parameters from a seeded list. Of
-    each kind the best, and their stack (weights of the least R-loss), compete: the simplest is
-    kept that is within one standard error of the best. From simple to less so: proportional, s,
-    logit, t, x, r, dr, stack. Where the log is too small to show who gains more, they are
-    averaged. See `uplift.selection`. DR-loss and Qini stand beside R-loss in `candidates_`.
+    all these, and their stack (weights of the least R-loss), the simplest is kept that is within
+    one standard error of the best. From simple to less so: proportional, s, logit, t, x, r, dr,
+    stack; the given parameters before others. Where the log is too small to show who gains more,
+    those that are not told from the best are averaged. See `uplift.selection`. DR-loss and Qini
+    stand beside R-loss in `candidates_`.
     Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der Laan et al. 2007
     (stacking).
 

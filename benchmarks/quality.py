@@ -1,7 +1,7 @@
 """How well learners rank: share of the uplift that a model fitted on the truth finds.
 
-    python benchmarks/quality.py feed [ROWS [RATE]]     simulated feed, rare and common purchases
-    python benchmarks/quality.py hillstrom FILE         women's e-mail against none, visits
+    python benchmarks/quality.py feed [ROWS [RATE [NAMES]]]   simulated feed; NAMES: "ours s,..."
+    python benchmarks/quality.py hillstrom FILE               women's e-mail against none, visits
 
 The feed: every learner is fitted on the same randomised log and ranks fresh users. Told is the true
 uplift of its best 10 and 20 % of decision points over that of a booster fitted on the true uplift
@@ -181,7 +181,10 @@ def ranked(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray, float
 # --- the simulated feed ---------------------------------------------------------------------------
 
 
-def feed(rows: str = "", rate: str = "") -> None:
+def feed(rows: str = "", rate: str = "", names: str = "") -> None:
+    if names:
+        for name in RANKERS.keys() - set(names.split(",")):
+            del RANKERS[name]
     for n in [int(rows)] if rows else ROWS:
         for purchases in [float(rate)] if rate else RATES:
             cell(n, purchases)

@@ -24,6 +24,8 @@ __all__ = ["FeatureEncoder"]
 
 Category = str | int | float | bool
 _MOST_CATEGORIES = 1_000
+#: What pandas infers of a column of objects that are numbers.
+_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float")
 _BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # rounds to infinity
 
 
@@ -188,8 +190,8 @@ def _is_text(values: "pd.Series") -> bool:
     from pandas.api import types
 
     kind = values.dtype
-    if types.is_object_dtype(kind) and types.infer_dtype(values, skipna=True) == "boolean":
-        return False  # yes, no and unknown, as Parquet and polars hand them over
+    if types.is_object_dtype(kind) and types.infer_dtype(values, skipna=True) in _NUMBERS:
+        return False  # numbers or yes, no and unknown, as Parquet and polars hand them over
     return isinstance(kind, CategoricalDtype) or not (
         types.is_numeric_dtype(kind) or types.is_bool_dtype(kind)
     )

@@ -59,7 +59,8 @@ class UpliftModel:
         """Fit a learner, by name or as an unfitted object, on the log's primary outcome.
 
         The calibration is fitted on what the learner predicts of each row without its user, and
-        on the row's doubly robust score.
+        on the row's doubly robust score, which takes the log's propensities as they are (the
+        learner's `clip` is its own).
 
         Parameters
         ----------

@@ -115,7 +115,8 @@ def _calibrated(
     if len(absent):
         raise InputError(
             f"the rows of arm {absent[0]} fall in one fold, so that its propensity cannot be "
-            "estimated from others: give `propensity`, use more users, or another seed."
+            "estimated from others: give `propensity` of every arm, (n, A + 1), use more users, or "
+            "another seed."
         )
     regression = LogisticRegression(C=np.inf, solver="newton-cg", tol=1e-8, max_iter=1000)
     regression.fit(margins[fit], arm[fit], None if weight is None else weight[fit])
@@ -138,7 +139,7 @@ def _clipped(propensity: FloatArray, clip: float) -> FloatArray:
     if beyond:
         warnings.warn(
             f"{beyond} of {len(propensity)} rows have a propensity beyond [{clip:g}, "
-            f"{1 - clip:g}]; they are held at these bounds.",
+            f"{1 - clip:g}]; they are held at these bounds. Set a smaller clip if they are right.",
             UserWarning,
             stacklevel=2,
         )

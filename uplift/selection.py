@@ -10,11 +10,13 @@ from scipy.stats import norm
 from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.clusters import LEVEL, Estimate, ratio_estimate
 from uplift.cross_fit import fold_masks
+from uplift.curves import qini_curve
 from uplift.effects import effect_scores
 
 __all__ = ["Choice", "Judge", "choose"]
 
 _RIDGE = 1e-9
+_DRAWS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,12 @@ class Judge:
         """Estimate the weighted mean of (n,) rows, clustered."""
         return ratio_estimate(self.weight * rows, self.weight, self.cluster)
 
+    def qini(self, uplift: FloatArray) -> Estimate:
+        """Return the Qini area of an uplift when every row gets the arm that it thinks best."""
+        rows, best = np.arange(len(uplift)), uplift.argmax(axis=1)
+        score, effect = uplift[rows, best], self.effect[rows, best]
+        return qini_curve(score, effect, self.cluster, weight=self.weight, draws=_DRAWS).area
+
     def mix(self, uplifts: Sequence[FloatArray], rows: BoolArray) -> FloatArray:
         """Return weights >= 0 of the sum of uplifts that has the least R-loss on some rows.
 
@@ -130,14 +138,14 @@ class Choice:
     r_gain, dr_gain : of each uplift, and last of their stack, by how much its mean loss is below
         that of no effect
     behind : how far each is behind the best in R-loss, paired
-    stacked : (n, A) the stack, each row by weights of the other folds
+    qini : area above random of the Qini curve, each row under the arm that is thought best
     """
 
     weights: FloatArray
     r_gain: list[Estimate]
     dr_gain: list[Estimate]
     behind: list[Estimate]
-    stacked: FloatArray
+    qini: list[Estimate]
 
 
 def choose(
@@ -149,9 +157,9 @@ def choose(
     number before it is judged: the size is the business of calibration. The scale of a fold, and
     the weights of the stack, are found on the other folds.
 
-    Where even the best is not told from an effect of each arm that is the same for all (the 95 %
-    interval of the difference in R-loss reaches 0), to pick one is to pick by luck: the first of
-    each kind that cannot be told from the best are averaged then, which has less variance.
+    Where what is kept does not rank better than chance (the interval of its Qini area reaches 0),
+    to pick one is to pick by luck: the first of each kind that cannot be told from the best, and
+    does not rank backwards, are averaged then, which has less variance.
 
     Parameters
     ----------
@@ -167,36 +175,30 @@ def choose(
     means = [judge.mean(gain) for gain in r_gain]
     best = r_gain[int(np.argmax([mean.value for mean in means]))]
     behind = [judge.mean(best - gain) for gain in r_gain]
-    same = judge.r_gain(judge.mixed(_constants(*stacked.shape), folds))
-    if judge.mean(best - same).lower <= 0:
-        firsts = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
-        equals = [i for i in firsts if behind[i].lower <= 0] or firsts[:1]
-        weights = np.isin(np.arange(len(uplifts)), equals) / len(equals)
-    else:
-        weights = _simplest(judge, uplifts, kinds, behind)
     dr_gain = [judge.mean(judge.dr_gain(uplift)) for uplift in (*scaled, stacked)]
-    return Choice(weights, means, dr_gain, behind, stacked)
+    qini = [judge.qini(uplift) for uplift in (*uplifts, stacked)]
+    kept = _simplest(kinds, behind)
+    if qini[kept].lower <= 0:
+        firsts = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
+        every = np.ones(len(folds), bool)
+        told = [behind[i].lower > 0 or judge.mix([uplifts[i]], every)[0] == 0 for i in firsts]
+        equals = [i for i, out in zip(firsts, told, strict=True) if not out] or firsts[:1]
+        weights = np.isin(np.arange(len(uplifts)), equals) / len(equals)
+    elif kept == len(uplifts):
+        weights = judge.mix(uplifts, np.ones(len(folds), bool))
+    else:
+        weights = np.eye(len(uplifts))[kept]
+    return Choice(weights, means, dr_gain, behind, qini)
 
 
-def _constants(n: int, n_arms: int) -> list[FloatArray]:
-    """Return effects of one arm that are the same for all, of either sign, for `mix` to sum."""
-    arms = [sign * arm for arm in np.eye(n_arms) for sign in (1.0, -1.0)]
-    return [np.broadcast_to(arm, (n, n_arms)) for arm in arms]
-
-
-def _simplest(
-    judge: Judge, uplifts: Sequence[FloatArray], kinds: Sequence[str], behind: list[Estimate]
-) -> FloatArray:
-    """Return weights of the simplest candidate that is near the best: one of a kind, or the stack.
+def _simplest(kinds: Sequence[str], behind: list[Estimate]) -> int:
+    """Return the simplest candidate that is near the best: one of a kind, or last the stack.
 
     Kinds in their order, and in a kind the order given.
     """
     order = list(dict.fromkeys(kinds))
-    for i in sorted(range(len(kinds)), key=lambda i: order.index(kinds[i])):
-        if _is_near(behind[i]):
-            only: FloatArray = np.eye(len(uplifts))[i]
-            return only
-    return judge.mix(uplifts, np.ones(len(uplifts[0]), bool))
+    by_kind = sorted(range(len(kinds)), key=lambda i: order.index(kinds[i]))
+    return next((i for i in by_kind if _is_near(behind[i])), len(kinds))
 
 
 def _is_near(behind: Estimate) -> bool:

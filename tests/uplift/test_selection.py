@@ -247,9 +247,8 @@ def test_the_stack_is_kept_where_it_is_clearly_better_than_each():
     kept, choice = kinds_of(judge, uplifts, ["a", "b"], folds)
     assert kept == [0, 1]
     np.testing.assert_array_equal(choice.weights, judge.mix(uplifts, np.ones(len(folds), bool)))
-    np.testing.assert_array_equal(choice.stacked, judge.mixed(uplifts, folds))
     assert choice.behind[2].value == 0
-    assert np.corrcoef(choice.stacked[:, 0], truth[:, 0])[0, 1] > 0.99
+    assert np.corrcoef(judge.mixed(uplifts, folds)[:, 0], truth[:, 0])[0, 1] > 0.99
 
 
 def test_the_stack_is_left_where_it_adds_nothing():
@@ -263,29 +262,39 @@ def test_a_choice_tells_of_every_candidate_and_the_stack(n_arms):
     judge, truth, folds, _ = simulate(2000, n_arms)
     uplifts = candidates(truth)
     choice = choose(judge, uplifts, list("abcd"), folds)
-    scaled = [judge.mixed([uplift], folds) for uplift in uplifts] + [choice.stacked]
+    scaled = [judge.mixed([uplift], folds) for uplift in uplifts]
+    scaled.append(judge.mixed(uplifts, folds))
     best = max((judge.r_gain(u) for u in scaled), key=lambda rows: judge.mean(rows).value)
     for i, uplift in enumerate(scaled):
         assert choice.r_gain[i] == judge.mean(judge.r_gain(uplift))
         assert choice.dr_gain[i] == judge.mean(judge.dr_gain(uplift))
         assert choice.behind[i] == judge.mean(best - judge.r_gain(uplift))
+        assert choice.qini[i] == judge.qini(uplifts[i] if i < len(uplifts) else uplift)
     assert len(choice.r_gain) == len(choice.weights) + 1 == 5
     assert choice.r_gain[3].value == 0  # the opposite of the truth, scaled to nothing
 
 
-def test_predictions_of_nothing_are_averaged():
+def test_of_predictions_of_nothing_the_simplest_is_kept():
     judge, truth, folds, _ = simulate(300, 2)
     nothing = np.zeros_like(truth)
     choice = choose(judge, [nothing, nothing], ["a", "b"], folds)
-    assert choice.weights.tolist() == [0.5, 0.5]
+    assert choice.weights.tolist() == [1, 0]
     assert [gain.value for gain in choice.r_gain] == [0, 0, 0]
-    assert not choice.stacked.any()
 
 
-def test_where_all_are_worse_than_nothing_they_are_averaged():
+def test_what_ranks_backwards_has_no_part_in_an_average():
+    """Judged by its own scale it is as good as nothing; shipped raw it would turn the ranking."""
+    judge, truth, folds, _ = simulate(400)
+    weak = spoilt(truth, 3.0)
+    choice = choose(judge, [weak, -2 * truth, weak], ["a", "b", "c"], folds)
+    assert choice.weights[1] == 0
+    assert choice.weights.sum() == 1
+
+
+def test_where_all_rank_backwards_the_simplest_is_kept():
     judge, truth, folds, _ = simulate()
     choice = choose(judge, [-truth, -2 * truth], ["a", "b"], folds)
-    assert choice.weights.tolist() == [0.5, 0.5]
+    assert choice.weights.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("n_arms", ARMS)

@@ -35,6 +35,7 @@ def checked_rows(
         bad = int((~np.isfinite(values)).sum())
         if bad:
             raise InputError(f"{name} holds {bad} values that are not finite; expected numbers.")
+    cluster = np.unique(cluster, return_inverse=True)[1]
     if weight is None:
         return Rows(uplift, effect, cluster, np.ones(len(uplift)))
     if weight.shape != cluster.shape:

@@ -17,6 +17,8 @@ __all__ = ["Predict", "Subject", "check_rows", "sample_clusters"]
 Predict = Callable[[Float32Array], FloatArray]
 
 _CHUNK_ROWS = 1 << 16
+#: Codes may have gaps, of rows left out, but not be identifiers: sums have a place for each.
+_CODES_PER_ROW = 1_000
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ def check_rows(n: int, cluster: IntArray, **columns: FloatArray) -> None:
             raise InputError(f"{name} has shape {values.shape}; expected ({n},) finite numbers.")
     if cluster.shape != (n,) or cluster.dtype.kind not in "iu" or cluster.min(initial=0) < 0:
         raise InputError(f"cluster has shape {cluster.shape}; expected ({n},) codes 0, 1, ...")
+    if cluster.max(initial=0) >= _CODES_PER_ROW * n + _CODES_PER_ROW:
+        raise InputError(
+            f"cluster holds {cluster.max()} in {n} rows; expected codes 0, 1, ...: "
+            "numpy.unique(ids, return_inverse=True)[1] makes them of identifiers."
+        )
 
 
 def sample_clusters(cluster: IntArray, rows: int, seed: int) -> BoolArray:

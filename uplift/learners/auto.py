@@ -12,7 +12,6 @@ from uplift.arrays import Float32Array, FloatArray
 from uplift.boosting import BoostParams, Objective
 from uplift.clusters import Estimate
 from uplift.cross_fit import Boosted
-from uplift.curves import qini_curve
 from uplift.errors import InputError
 from uplift.learners.base import Boosters, Prediction, UpliftLearner
 from uplift.learners.dr import DRLearner
@@ -38,7 +37,6 @@ _KINDS = (
     DRLearner,
 )
 _MEMBERS: dict[str, type[UpliftLearner]] = {kind.name: kind for kind in _KINDS}
-_DRAWS = 100
 
 Progress = Callable[[int, int], None]
 
@@ -95,9 +93,9 @@ class AutoLearner(UpliftLearner):
     user's fold. The best one is then tried with other boosting parameters from a seeded list. Of
     all these, and their stack (weights of the least R-loss), the simplest is kept that is within
     one standard error of the best. From simple to less so: proportional, s, logit, t, x, r, dr,
-    stack; the given parameters before others. Where the log is too small to show who gains more,
-    those that are not told from the best are averaged. See `uplift.selection`. DR-loss and Qini
-    stand beside R-loss in `candidates_`.
+    stack; the given parameters before others. Where that one does not rank better than chance,
+    which its Qini area tells, those that are not told from the best are averaged. See
+    `uplift.selection`. DR-loss and Qini stand beside R-loss in `candidates_`.
     Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der Laan et al. 2007
     (stacking).
 
@@ -186,7 +184,7 @@ class AutoLearner(UpliftLearner):
             self._tell(len(fitted))
         uplifts, kinds = [one.found.uplift for one in fitted], [one.learner.name for one in fitted]
         choice = choose(judge, uplifts, kinds, folds)
-        self.candidates_ = tuple(_table(judge, fitted, choice))
+        self.candidates_ = tuple(_table(fitted, choice))
         return fitted, choice
 
     def _fit_one(self, data: Training, name: str, settings: Mapping[str, Any]) -> _Fitted:
@@ -259,22 +257,14 @@ def _mixed(parts: Sequence[tuple[float, Prediction]], objective: Objective) -> P
     return Prediction.on(control, uplift, objective)
 
 
-def _table(judge: Judge, fitted: Sequence[_Fitted], choice: Choice) -> Iterator[Candidate]:
+def _table(fitted: Sequence[_Fitted], choice: Choice) -> Iterator[Candidate]:
     """Yield what was found of every candidate and of their stack."""
-    rows = [(o.name, o.settings, o.found.uplift, o.seconds) for o in fitted]
-    rows.append(("stack", {}, choice.stacked, sum(one.seconds for one in fitted)))
-    weights = [*choice.weights, 0.0]
-    found = zip(rows, choice.r_gain, choice.dr_gain, choice.behind, weights, strict=True)
-    for (name, settings, uplift, seconds), r, dr, behind, weight in found:
-        qini = _qini(judge, uplift)
-        yield Candidate(name, settings, r, dr, behind, qini, float(weight), seconds)
-
-
-def _qini(judge: Judge, uplift: FloatArray) -> Estimate:
-    """Return the Qini area when every row gets the arm that the uplift thinks best."""
-    rows, best = np.arange(len(uplift)), uplift.argmax(axis=1)
-    score, effect = uplift[rows, best], judge.effect[rows, best]
-    return qini_curve(score, effect, judge.cluster, weight=judge.weight, draws=_DRAWS).area
+    told = [(one.name, one.settings, one.seconds) for one in fitted]
+    told.append(("stack", {}, sum(one.seconds for one in fitted)))
+    measured = zip(choice.r_gain, choice.dr_gain, choice.behind, choice.qini, strict=True)
+    weights = [*map(float, choice.weights), 0.0]
+    for (name, settings, seconds), found, weight in zip(told, measured, weights, strict=True):
+        yield Candidate(name, settings, *found, weight, seconds)
 
 
 def _settings(n: int, seed: int) -> list[dict[str, Any]]:

@@ -147,8 +147,8 @@ class UpliftLearner(BaseEstimator, ABC):
         y : (n,) finite outcome
         treatment : (n,) arm, 0 .. A; every arm must occur
         propensity : (n,) probability of the logged arm, or (n, A + 1) of every arm; estimated
-            out-of-fold and calibrated when left out. S, T and logit condition on X instead and
-            do not use it
+            out-of-fold and calibrated when left out. S, T, X and logit condition on X instead
+            and do not use it
         sample_weight : (n,) weights >= 0
         groups : (n,) clusters, such as users, that folds must not divide; each row its own by
             default, by its place, so that the order of the rows then decides the folds

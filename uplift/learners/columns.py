@@ -54,4 +54,5 @@ class Columns:
                 f"X has {matrix.shape[1]} features, but {reader} is expecting "
                 f"{len(self.types)} features as input."
             )
+        check_categories(matrix, self.types)
         return matrix

@@ -17,7 +17,8 @@ __all__ = ["ProportionalLearner"]
 class ProportionalLearner(UpliftLearner):
     """One model of the outcome, and one number for each arm.
 
-    ``P(y | arm a) = sigmoid(c(x) + v_a)``; for a continuous outcome ``E[y | arm a] = c(x) + v_a``
+    ``P(y | arm a) = sigmoid(c(x) + v_a)``; for a continuous outcome ``E[y | arm a] = c(x) + v_a``,
+    ``a = 0 .. A``
 
     The simplest shape of an effect: rare outcomes are multiplied by the same factor everywhere, so
     that ranking by uplift is ranking by the outcome's probability; a continuous outcome has one
@@ -38,11 +39,11 @@ class ProportionalLearner(UpliftLearner):
         base = np.array([0.0, *shifts])[data.treatment]
         common = data.boost(replace(task, base_margin=base, intercept=control))
         left = data.out_of_fold(common)
-        for arm in data.arms:
+        for arm in (0, *data.arms):
             self.constants_[f"shift_{arm}"] = fitted_shift(task, left, data.inside(arm))
         return {"common": common}
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
-        shifts = [self.constants_[f"shift_{arm}"] for arm in range(1, self.n_arms_ + 1)]
-        margins = boosters["common"].margin(X)[:, None] + np.array([0.0, *shifts])
+        shifts = [self.constants_[f"shift_{arm}"] for arm in range(self.n_arms_ + 1)]
+        margins = boosters["common"].margin(X)[:, None] + np.array(shifts)
         return Prediction.of(to_mean(margins, self.objective_))

@@ -18,8 +18,8 @@ class SLearner(UpliftLearner):
 
     The arm enters as a category, so that several arms need no order; from four on XGBoost splits
     them in two sets, and the numbers of the arms decide on the side of those that a node is
-    without. Effects are shrunk towards
-    none wherever the booster finds no split on the arm worthwhile. Source: Kuenzel et al. 2019.
+    without. Effects are shrunk towards none wherever the booster finds no split on the arm
+    worthwhile. Source: Kuenzel et al. 2019.
     """
 
     name = "s"

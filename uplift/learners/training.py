@@ -1,6 +1,7 @@
 """What a learner is fitted on: checked rows of a trial, binned once, in folds by user."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,12 @@ class Training:
         """The arms beside arm 0."""
         return range(1, self.n_arms + 1)
 
-    @property
+    @cached_property
     def cluster(self) -> IntArray:
         """Code of each row's group, (n,)."""
         return np.unique(self.groups, return_inverse=True)[1]
 
-    @property
+    @cached_property
     def objective(self) -> Objective:
         """The loss of the outcome: logistic if it is only 0 and 1, else squared error."""
         binary = bool(np.isin(self.y, (0.0, 1.0)).all())
@@ -154,7 +155,9 @@ class Training:
         if share >= 1:
             return self
         chosen = np.flatnonzero(hash_uniform(self.groups, seed + _SAMPLE) < share)
-        if len(np.unique(self.treatment[chosen])) <= self.n_arms:
+        arm, folds = self.treatment[chosen], self.rows.folds[chosen]
+        spread = [len(np.unique(folds[arm == a])) for a in (0, *self.arms)]
+        if min(spread) < len(np.unique(self.rows.folds)):
             return self  # an arm is too rare to do with fewer rows
         rows, armed = (
             replace(r, binned=r.binned.take(chosen), folds=r.folds[chosen])

@@ -163,3 +163,9 @@ def test_intervals_cover(slope, intercept):
     bound = 3 * np.sqrt(0.95 * 0.05 / n)
     assert (np.abs(hits[:2] / n - 0.95) < bound).all()
     assert hits[2] / n > 0.95 - bound
+
+
+def test_clusters_may_be_identifiers():
+    u, e, cluster = simulated(500, 0)
+    by_code, by_id = (calibration_report(u, e, c) for c in (cluster, 10**12 + 7 * cluster))
+    assert by_id == by_code

@@ -4,7 +4,7 @@ from planted import NAMES, trial, true_uplift
 
 from uplift import InputError
 from uplift.explain import Subject
-from uplift.explain.subject import sample_clusters
+from uplift.explain.subject import check_rows, sample_clusters
 
 X = trial(20).X
 
@@ -54,3 +54,11 @@ def test_clusters_are_drawn_whole_and_about_as_many_rows_as_asked():
     assert not set(cluster[chosen]) & set(cluster[~chosen])
     assert sample_clusters(cluster, 1000, seed=0).all()
     assert (sample_clusters(cluster, 200, seed=1) != chosen).any()
+
+
+def test_identifiers_are_no_codes():
+    """Sums have a place for each code: identifiers would take all memory."""
+    with pytest.raises(
+        InputError, match="in 2 rows; .*return_inverse"
+    ):
+        check_rows(2, np.array([10**12, 10**12 + 1]))

@@ -393,3 +393,11 @@ def test_a_large_log_is_compared_on_a_sample_and_fitted_whole():
     assert raw(auto) == {f"s.{name}": booster for name, booster in raw(alone).items()}
     with_all = AutoLearner(QUICK, members=("s",), n_settings=0).fit(X, y, arm, **known)
     assert with_all.candidates_[0].r_gain != auto.candidates_[0].r_gain
+
+
+def test_a_log_with_a_rare_arm_is_compared_whole():
+    """14 rows of arm 2: a sample would leave a fold, or all of them, without it."""
+    X, y, arm, _ = simulate(1500, n_arms=1)
+    arm[:14] = 2
+    learner = AutoLearner(QUICK, members=("t",), n_settings=0, most_rows=300)
+    assert learner.fit(X, y, arm, propensity=uniform(arm)).n_arms_ == 2

@@ -1,13 +1,14 @@
 """How well learners rank: share of the uplift that a model fitted on the truth finds.
 
     python benchmarks/quality.py feed [ROWS [RATE [NAMES]]]   simulated feed; NAMES: "ours s,..."
-    python benchmarks/quality.py hillstrom FILE               women's e-mail against none, visits
+    python benchmarks/quality.py hillstrom FILE [SPLITS [NAMES]]
 
 The feed: every learner is fitted on the same randomised log and ranks fresh users. Told is the true
 uplift of its best 10 and 20 % of decision points over that of a booster fitted on the true uplift
 itself, with 95 % intervals over the users ranked. The peers' learners get the same boosting
 parameters as ours and XGBoost's default of 100 rounds, as they hold nothing out to choose others.
-Hillstrom: 20 splits in halves; mean uplift@30 % and Qini area on the other half.
+Hillstrom: women's e-mail against none, visits; 20 splits in halves, mean uplift@30 % and Qini area
+on the other half.
 """
 
 import os
@@ -165,6 +166,13 @@ RANKERS: dict[str, Ranker] = {
 }
 
 
+def only(names: str) -> None:
+    """Leave out all learners but those named, if any are."""
+    if names:
+        for name in RANKERS.keys() - set(names.split(",")):
+            del RANKERS[name]
+
+
 def ranked(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray, float]]:
     """Yield what every learner predicts of X, and the seconds it took; tell of those that fail."""
     for name, rank in RANKERS.items():
@@ -182,9 +190,7 @@ def ranked(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray, float
 
 
 def feed(rows: str = "", rate: str = "", names: str = "") -> None:
-    if names:
-        for name in RANKERS.keys() - set(names.split(",")):
-            del RANKERS[name]
+    only(names)
     for n in [int(rows)] if rows else ROWS:
         for purchases in [float(rate)] if rate else RATES:
             cell(n, purchases)
@@ -241,7 +247,8 @@ def best_of(score: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
 # --- Hillstrom ------------------------------------------------------------------------------------
 
 
-def hillstrom(path: str, splits: str = "20") -> None:
+def hillstrom(path: str, splits: str = "20", names: str = "") -> None:
+    only(names)
     log = read_hillstrom(path, "visit")
     women = log.schema.arms.index("womens") if "womens" in log.schema.arms else 2
     log = log.take(np.isin(log.arm, (0, women)))

@@ -1,1 +1,1 @@
-"""Puts this folder on the path, so that the rooms below it find `simulated_logs`."""
+"""Puts this folder on the path, so that the rooms below it find `simulated_logs` and `trials`."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from simulated_logs import QUICK, make_log
 from sklearn.base import clone
+from trials import TYPES, fit, simulate, uniform
 
 from uplift import InputError, UpliftModel
 from uplift.adapters import PEERS, CausalMLForest, CausalMLXLearner, EconMLForest
 
-TYPES = ("q", "q", "c")
 FORESTS = ("causalml_forest", "econml_forest")
 FEW_TREES = {"n_estimators": 40}
 
@@ -23,29 +23,6 @@ def new(request):
     return lambda **more: PEERS[request.param](QUICK, **{"options": options, **more})
 
 
-def simulate(n=3000, seed=0, n_arms=1, binary=True, effect=0.3):
-    """A category, missing values; where x_0 > 0, arm a gains a / A of the effect."""
-    rng = np.random.default_rng(seed)
-    X = np.column_stack([rng.normal(size=(n, 2)), rng.integers(0, 3, n)]).astype(np.float32)
-    X[rng.random(n) < 0.1, 1] = np.nan
-    arm = rng.integers(0, n_arms + 1, n)
-    truth = np.outer(X[:, 0] > 0, effect * np.arange(1, n_arms + 1) / n_arms)
-    mean = 0.3 + 0.1 * (X[:, 2] == 1) + np.column_stack([np.zeros(n), truth])[np.arange(n), arm]
-    y = (rng.random(n) < mean).astype(float) if binary else mean + rng.normal(0, 0.5, n)
-    return X, y, arm, truth
-
-
-def fit(learner, data, **options):
-    X, y, arm, _ = data
-    return learner.fit(X, y, arm, **options)
-
-
-def known(data):
-    """Propensities of every arm, alike for all rows."""
-    arms = data[2].max() + 1
-    return np.full((len(data[0]), arms), 1 / arms)
-
-
 def test_no_peer_is_imported_before_it_is_fitted():
     code = "import sys, uplift.adapters; sys.exit(bool({'causalml', 'econml'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -54,7 +31,7 @@ def test_no_peer_is_imported_before_it_is_fitted():
 def test_arguments_are_stored_verbatim_and_cloned(new):
     learner = new(feature_types=TYPES, n_folds=4)
     data = simulate(1000)
-    copy = clone(fit(learner, data, propensity=known(data)))
+    copy = clone(fit(learner, data, propensity=uniform(data[2])))
     assert copy.get_params() == learner.get_params()
     assert not hasattr(copy, "peer_")
 
@@ -63,7 +40,7 @@ def test_arguments_are_stored_verbatim_and_cloned(new):
 def test_a_step_in_the_effect_is_found(new, n_arms):
     """Mean within 4 standard errors of a difference of two binary means; ranks by the truth."""
     data = simulate(8000, n_arms=n_arms)
-    learner = fit(new(feature_types=TYPES), data, propensity=known(data))
+    learner = fit(new(feature_types=TYPES), data, propensity=uniform(data[2]))
     uplift, truth = learner.predict(data[0]), data[3]
     assert uplift.shape == truth.shape
     assert np.corrcoef(uplift[:, -1], truth[:, -1])[0, 1] > 0.6
@@ -73,7 +50,7 @@ def test_a_step_in_the_effect_is_found(new, n_arms):
 
 def test_a_binary_outcome_means_probabilities(new):
     data = simulate()
-    learner = fit(new(feature_types=TYPES), data, propensity=known(data))
+    learner = fit(new(feature_types=TYPES), data, propensity=uniform(data[2]))
     outcome, uplift = learner.predict_outcome(data[0]), learner.predict(data[0])
     assert outcome.min() >= 0
     assert outcome.max() <= 1
@@ -84,19 +61,19 @@ def test_a_binary_outcome_means_probabilities(new):
 def test_a_continuous_outcome_is_learned(name):
     data = simulate(4000, binary=False)
     options = FEW_TREES if name in FORESTS else None
-    learner = fit(PEERS[name](QUICK, options=options), data, propensity=known(data))
+    learner = fit(PEERS[name](QUICK, options=options), data, propensity=uniform(data[2]))
     assert abs(learner.predict(data[0]).mean() - 0.15) < 4 * np.sqrt(2 * 0.26 / 2000)
 
 
 def test_missing_and_unseen_values_are_predicted(new):
     data = simulate()
-    learner = fit(new(feature_types=TYPES), data, propensity=known(data))
+    learner = fit(new(feature_types=TYPES), data, propensity=uniform(data[2]))
     assert np.isfinite(learner.predict([[np.nan, np.nan, np.nan], [1e30, -1e30, 99.0]])).all()
 
 
 def test_the_same_seed_gives_the_same_numbers(new):
     data = simulate(1000)
-    a, b = (fit(new(), data, propensity=known(data)).predict(data[0]) for _ in range(2))
+    a, b = (fit(new(), data, propensity=uniform(data[2])).predict(data[0]) for _ in range(2))
     np.testing.assert_array_equal(a, b)
 
 
@@ -160,9 +137,9 @@ def test_out_of_fold_has_not_seen_the_user(new):
 def test_copies_for_many_outcomes_are_those_of_fit(new):
     data = simulate(1000)
     X, y, arm, _ = data
-    many = new().fit_many(X, np.column_stack([1 - y, y]), arm, propensity=known(data))
+    many = new().fit_many(X, np.column_stack([1 - y, y]), arm, propensity=uniform(data[2]))
     np.testing.assert_array_equal(
-        many[1].predict(X), fit(new(), data, propensity=known(data)).predict(X)
+        many[1].predict(X), fit(new(), data, propensity=uniform(data[2])).predict(X)
     )
 
 
@@ -196,7 +173,7 @@ def test_one_fold_left_is_refused():
 
 def test_intervals_of_the_forest_hold_its_estimates():
     data = simulate(2000, n_arms=2)
-    forest = fit(EconMLForest(QUICK, options=FEW_TREES), data, propensity=known(data))
+    forest = fit(EconMLForest(QUICK, options=FEW_TREES), data, propensity=uniform(data[2]))
     lower, upper = forest.predict_interval(data[0])
     assert lower.shape == upper.shape == data[3].shape
     estimate = forest.predict(data[0])

@@ -2,8 +2,10 @@ from .budget import Budget as Budget
 from .bundle import Bundle as Bundle
 from .job import Job as Job
 from .loop import run_job as run_job
+from .pacing import Pacer as Pacer
 from .plan import RequestPlan as RequestPlan
 from .plan import plan_requests as plan_requests
 from .problem import Demand as Demand
 from .problem import Limits as Limits
 from .rule import PriceRule as PriceRule
+from .token_bucket import TokenBucket as TokenBucket

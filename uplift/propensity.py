@@ -143,4 +143,4 @@ def _clipped(propensity: FloatArray, clip: float) -> FloatArray:
             UserWarning,
             stacklevel=2,
         )
-    return propensity.clip(clip, 1 - clip)
+    return propensity.clip(clip, 1 - clip) if beyond else propensity

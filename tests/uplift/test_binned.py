@@ -78,6 +78,28 @@ def test_cuts_are_found_once_and_only_when_needed(monkeypatch):
     assert own == [True, False, False, False]
 
 
+def test_cuts_of_many_rows_are_found_on_some_and_know_every_category(monkeypatch):
+    """The one row of the last category is not among the evenly spread ones."""
+    monkeypatch.setattr("uplift.binned.CUT_ROWS", 200)
+    X = features()
+    X[5, 2] = 7.0
+    rows, part = binned(X), np.arange(0, N, 3)
+    values = rows.matrix("part", part).get_quantile_cut()[1]
+    assert rows._cuts.num_row() == 201
+    assert values[-8:].tolist() == list(range(8))
+    whole = rows.matrix("all", np.arange(N))
+    assert (whole.num_row(), cuts(whole)) == (N, cuts(rows.matrix("part", part)))
+    spread = np.sort(X[np.linspace(0, N - 1, 200).astype(int), 0])
+    shares = np.searchsorted(spread, values[1:32]) / 200
+    assert np.abs(shares - np.arange(1, 32) / 32).max() < 2 / 32
+
+
+def test_types_are_told_only_where_there_is_a_category():
+    """XGBoost evaluates slower where it has to ask each feature."""
+    assert binned(features()).told_types == ["q", "q", "c"]
+    assert binned(features()[:, :2], ("q", "q")).told_types is None
+
+
 def test_chunks_change_nothing(monkeypatch):
     """Fewer values than bins, so that no piece can cut elsewhere."""
     X = np.round(features(), 0)

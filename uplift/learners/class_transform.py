@@ -31,11 +31,9 @@ class ClassTransformLearner(EffectLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        propensity = data.propensities
         boosted = {"control": data.boost(data.outcome_task, 0)}
         for arm in data.arms:
-            share, given = pair_share(propensity, arm), data.treatment == arm
-            boosted[f"effect_{arm}"] = data.boost(_transformed(data, given, share), 0, arm)
+            boosted[f"effect_{arm}"] = data.boost(_transformed(data, arm), 0, arm)
         return boosted
 
     def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:
@@ -45,8 +43,9 @@ class ClassTransformLearner(EffectLearner):
         return 2 * to_mean(margins, "binary:logistic") - 1
 
 
-def _transformed(data: Training, given: np.ndarray, share: FloatArray) -> BoostTask:
-    """Return the task of the transformed outcome; `given` tells the arm's rows."""
+def _transformed(data: Training, arm: int) -> BoostTask:
+    """Return the task of the transformed outcome."""
+    share, given = pair_share(data.propensities, arm), data.treatment == arm
     if data.objective != "binary:logistic":
         return data.effect_task(data.y * (given - share) / (share * (1 - share)))
     agree = (data.y == given).astype(np.float64)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from uplift.arrays import Float32Array, FloatArray
+from uplift.boosting import BoostTask
 from uplift.cross_fit import Boosted
 from uplift.effects import effect_scores
 from uplift.learners.base import Boosters
@@ -31,14 +32,19 @@ class DRLearner(EffectLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        logged = of_logged(data.propensities, data.treatment)
-        boosted = {"control": data.boost(data.outcome_task, 0)}
+        control = data.boost(data.outcome_task, 0)
         others = [data.cross_fit(data.outcome_task, arm) for arm in data.arms]
-        means = [data.mean_out_of_fold(fitted) for fitted in (boosted["control"], *others)]
-        scores = effect_scores(data.y, data.treatment, logged, np.column_stack(means))
-        for arm in data.arms:
-            boosted[f"effect_{arm}"] = data.boost(data.effect_task(scores[:, arm - 1]))
-        return boosted
+        tasks = _score_tasks(data, [control, *others])
+        effects = {f"effect_{a}": data.boost(t) for a, t in zip(data.arms, tasks, strict=True)}
+        return {"control": control, **effects}
 
     def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:
         return effect_margins(boosters, X, self.n_arms_)
+
+
+def _score_tasks(data: Training, outcomes: list[Boosted]) -> list[BoostTask]:
+    """Return the task of each arm's scores, given cross-fitted outcomes under every arm."""
+    means = np.column_stack([data.mean_out_of_fold(fitted) for fitted in outcomes])
+    logged = of_logged(data.propensities, data.treatment)
+    scores = effect_scores(data.y, data.treatment, logged, means)
+    return [data.effect_task(score) for score in scores.T]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from uplift.arrays import Float32Array
+from uplift.arrays import Float32Array, FloatArray
 from uplift.boosting import to_mean
 from uplift.cross_fit import Boosted
 from uplift.learners.base import Boosters, Prediction, UpliftLearner
@@ -30,20 +30,28 @@ class ProportionalLearner(UpliftLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        task, n = data.outcome_task, len(data.y)
-        # Arms alike in x: each arm's rows weigh as if all had got it.
-        drawn = 1 / of_logged(data.propensities, data.treatment)
-        alike = replace(task, weight=drawn if task.weight is None else drawn * task.weight)
-        control = fitted_shift(alike, np.zeros(n), data.inside(0))
-        shifts = [fitted_shift(alike, np.full(n, control), data.inside(arm)) for arm in data.arms]
-        base = np.array([0.0, *shifts])[data.treatment]
-        common = data.boost(replace(task, base_margin=base, intercept=control))
+        task, common = data.outcome_task, self._common(data)
         left = data.out_of_fold(common)
         for arm in (0, *data.arms):
             self.constants_[f"shift_{arm}"] = fitted_shift(task, left, data.inside(arm))
         return {"common": common}
 
+    @staticmethod
+    def _common(data: Training) -> Boosted:
+        """Boost what the arms have in common, on top of what each is on average."""
+        margins = _mean_margins(data)
+        base = (margins - margins[0])[data.treatment]
+        return data.boost(replace(data.outcome_task, base_margin=base, intercept=margins[0]))
+
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         shifts = [self.constants_[f"shift_{arm}"] for arm in range(self.n_arms_ + 1)]
         margins = boosters["common"].margin(X)[:, None] + np.array(shifts)
         return Prediction.of(to_mean(margins, self.objective_))
+
+
+def _mean_margins(data: Training) -> FloatArray:
+    """Return the margin of each arm's mean outcome, had all rows got the arm, (A + 1,)."""
+    task, drawn = data.outcome_task, 1 / of_logged(data.propensities, data.treatment)
+    alike = replace(task, weight=drawn if task.weight is None else drawn * task.weight)
+    nothing = np.broadcast_to(0.0, drawn.shape)
+    return np.array([fitted_shift(alike, nothing, data.inside(a)) for a in (0, *data.arms)])

@@ -1,6 +1,7 @@
 """R-learner: residual outcomes against residual treatments."""
 
 from uplift.arrays import Float32Array, FloatArray
+from uplift.boosting import BoostTask
 from uplift.cross_fit import Boosted
 from uplift.learners.base import Boosters
 from uplift.learners.effect import EffectLearner, effect_margins
@@ -28,14 +29,16 @@ class RLearner(EffectLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        propensity = data.propensities
         boosted = {"control": data.boost(data.outcome_task, 0)}
         for arm in data.arms:
-            mean = data.mean_out_of_fold(data.cross_fit(data.outcome_task, 0, arm))
-            left = (data.treatment == arm) - pair_share(propensity, arm)
-            task = data.effect_task((data.y - mean) / left, left**2)
-            boosted[f"effect_{arm}"] = data.boost(task, 0, arm)
+            boosted[f"effect_{arm}"] = data.boost(_residual_task(data, arm), 0, arm)
         return boosted
 
     def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:
         return effect_margins(boosters, X, self.n_arms_)
+
+
+def _residual_task(data: Training, arm: int) -> BoostTask:
+    mean = data.mean_out_of_fold(data.cross_fit(data.outcome_task, 0, arm))
+    left = (data.treatment == arm) - pair_share(data.propensities, arm)
+    return data.effect_task((data.y - mean) / left, left**2)

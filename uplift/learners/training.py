@@ -1,7 +1,7 @@
 """What a learner is fitted on: checked rows of a trial, binned once, in folds by user."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -105,9 +105,13 @@ class Training:
         return BoostTask(self.y, self.objective, self.weight)
 
     def effect_task(self, pseudo: FloatArray, weight: FloatArray | None = None) -> BoostTask:
-        """Return the task of boosting a pseudo-outcome whose mean is the effect."""
-        both = [w for w in (self.weight, weight) if w is not None]
-        return BoostTask(pseudo, "reg:squarederror", np.prod(both, axis=0) if both else None)
+        """Return the task of boosting a pseudo-outcome whose mean is the effect.
+
+        Held in float32, as XGBoost holds it.
+        """
+        both = [w.astype(np.float32) for w in (self.weight, weight) if w is not None]
+        weights = reduce(np.multiply, both) if both else None
+        return BoostTask(pseudo.astype(np.float32), "reg:squarederror", weights)
 
     def boost(self, task: BoostTask, *arms: int) -> Boosted:
         """Cross-fit a task on the rows of some arms (all by default), and boost them whole."""

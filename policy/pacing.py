@@ -75,7 +75,7 @@ class Pacer:
         window_seconds: float = 3600.0,
         step_seconds: float = 1.0,
         edges: ArrayLike | None = None,
-        over_utilisation: float = 0.003,
+        over_utilisation: float = 0.0035,
         stale_seconds: float = 600.0,
     ) -> None:
         self._planned = _column("price", price)
@@ -172,8 +172,8 @@ class Pacer:
         if np.isnan(worth).any():
             raise InputError("Some gains are NaN, expected numbers; drop them or score anew.")
         bins = np.searchsorted(self.edges, worth[worth > 0], side="right")
-        weights = np.full(len(bins), float(cost))
-        return np.bincount(bins, weights, len(self.edges) + 1)
+        counts = np.bincount(bins, minlength=len(self.edges) + 1)
+        return counts.astype(np.float64) * cost
 
     def _next(self, now: float) -> float:
         """Begin the step of this moment, unless another thread did."""

@@ -4,8 +4,8 @@
 
 ``traffic`` is the decision points of a step, ``above`` the share of them whose gain exceeds a
 price, ``yield`` the requests that each of these makes (1, but for what limits refuse and for gains
-that the curve has not seen yet). None depends on the prices that were in force, so late reports
-cannot make the forecast swing.
+that the curve has not seen yet). Traffic and gains do not depend on the prices that were in force,
+so late reports cannot make the forecast swing.
 """
 
 from copy import copy
@@ -14,9 +14,10 @@ from math import exp, inf, isnan, log, nan, sqrt
 
 import numpy as np
 
+from policy.random_walk import JUMP, OUTLIER, Noise, RandomWalk, surprise_of
 from uplift.arrays import FloatArray
 
-__all__ = ["GainCurve", "RandomWalk", "SpendForecast"]
+__all__ = ["GainCurve", "SpendForecast"]
 
 #: Seconds that the curve remembers: its noise is a thirtieth of the variance of a second's spend.
 CURVE_MEMORY = 30.0
@@ -26,8 +27,6 @@ TRAFFIC_WANDER, YIELD_WANDER, SHARE_WANDER = 0.003, 0.001, 0.001
 TREND_MEMORY = 600.0
 #: Seconds of forecast errors that make up their spread, and the spread to begin with.
 ERROR_MEMORY, FIRST_ERROR = 300.0, 0.05
-#: Standard errors beyond which a count is a jump, to be followed at once.
-JUMP = 4.0
 #: Largest logarithm of the yield: what goes beyond is a wrong report that would blind the pacer.
 MOST_YIELD = 3.0
 #: Most that a step's own count may move the yield, so that a curve half as steep as the true one
@@ -54,13 +53,13 @@ class GainCurve:
         self._points = 0.0
         self._falling = edges[::-1].copy()
 
-    def add(self, gains: FloatArray, points: float, price: float) -> None:
+    def add(self, gains: FloatArray, points: float, price: float, noise: float = 1.0) -> None:
         """Add a step's points and the (E + 1,) histogram of their gains, counted by cost."""
         tail = np.cumsum(gains[::-1])
         seen = float(np.interp(price, self.edges, tail[-2::-1]))
         expected = float(np.interp(price, self.edges, self._tail[-2::-1]))
         expected *= points / max(self._points, 1e-9)
-        keep = 0.0 if abs(_surprise(seen, expected)) > JUMP else self._keep
+        keep = 0.0 if abs(surprise_of(seen, expected)) > JUMP * sqrt(noise) else self._keep
         self._tail = self._tail * keep + tail
         self._points = self._points * keep + points
 
@@ -76,59 +75,6 @@ class GainCurve:
         if needed >= self._tail[-1]:
             return 0.0
         return float(np.interp(needed, self._tail[:-1], self._falling))
-
-
-@dataclass(slots=True)
-class RandomWalk:
-    """Logarithm of a rate that wanders, corrected by counts (a Kalman filter).
-
-    ``observed ~ Poisson(exp(log) * exposure)``; with e the expected count and v the variance
-
-        log += K (observed - e) / e,   K = v e / (v e + 1)
-
-    A count beyond four standard errors is a jump and is followed outright.
-
-    Attributes
-    ----------
-    wander : variance that a step adds
-    log : NaN before the first count
-    variance : of `log`
-    trend : of `log`, per step
-    """
-
-    wander: float
-    log: float = nan
-    variance: float = 0.0
-    trend: float = 0.0
-
-    def go(self, steps: int = 1) -> None:
-        """Go on by steps in which nothing is counted."""
-        self.log += self.trend * steps
-        self.variance += self.wander * steps
-
-    def correct(self, observed: float, exposure: float, most: float = 1.0) -> float:
-        """Correct by a count and return by how much; a jump, which is no trend, counts as 0."""
-        if isnan(self.log):
-            self.start(observed, exposure)
-            return 0.0
-        expected = exp(self.log) * exposure
-        if expected <= 0:
-            return 0.0
-        doubt = self.variance * expected
-        if abs(_surprise(observed, expected)) > JUMP * sqrt(1 + doubt):
-            self.log += most * log((observed + 0.5) / (expected + 0.5))
-            self.variance = 1 / (observed + 0.5)
-            return 0.0
-        weight = min(most, doubt / (doubt + 1))
-        move = weight * (observed / expected - 1)
-        self.log += move
-        self.variance *= 1 - weight
-        return move
-
-    def start(self, observed: float, exposure: float) -> None:
-        """Know only this count."""
-        if observed > 0 and exposure > 0:
-            self.log, self.variance = log(observed / exposure), 1 / observed
 
 
 @dataclass(slots=True)
@@ -166,6 +112,9 @@ class SpendForecast:
             for wander in (TRAFFIC_WANDER, YIELD_WANDER, SHARE_WANDER)
         )
         self._yield.log = 0.0
+        self._noise, self._yield_noise, self._own_noise, self._own_yield_noise = (
+            Noise() for _ in range(4)
+        )
         self._steps: dict[int, _Step] = {}
         self._counts = False
 
@@ -186,7 +135,7 @@ class SpendForecast:
             del self._steps[first]
 
     def demand(self, step: int) -> float:
-        """Return ``traffic * yield`` of a step to come; NaN before any report."""
+        """Return ``traffic * yield`` of the step to come; NaN before any report; once a step."""
         traffic, made = copy(self._traffic), copy(self._yield)
         if isnan(self._share.log):
             traffic.go(step - self.reported)
@@ -199,17 +148,18 @@ class SpendForecast:
         noted = self._steps.get(step)
         price = inf if noted is None else noted.price
         before = float(self.curve.above(price))
-        self.curve.add(gains, points, price)
+        self.curve.add(gains, points, price, self._yield_noise.value)
         since = step - self.reported if self.reported >= 0 else 0
         for walk in (self._traffic, self._yield, self._share):
             walk.go(since)
-        move = self._traffic.correct(points, 1.0)
-        self._traffic.trend += move * self._seconds / TREND_MEMORY
+        self._traffic.correct(points, 1.0, self._noise.value)
+        self._noise.learn(self._traffic.surprise)
+        self._traffic.trend += self._traffic.move * self._seconds / TREND_MEMORY
         self._learn_yield(points, spend, before, float(self.curve.above(price)))
         if noted is not None:
             self._learn_error(spend / noted.expected - 1 if noted.expected > 0 else nan)
             if self._counts:
-                self._share.correct(noted.points, points)
+                self._share.correct(noted.points, points, self._own_noise.value)
         self.reported = step
         self.forget(step + 1)
 
@@ -222,8 +172,12 @@ class SpendForecast:
             traffic.go()
             made.go()
             if own is not None:
-                traffic.correct(own.points, share)
-                made.correct(own.requests, own.points * above, OWN_YIELD_WEIGHT)
+                traffic.correct(own.points, share, self._own_noise.value)
+                made.correct(
+                    own.requests, own.points * above, self._own_yield_noise.value, OWN_YIELD_WEIGHT
+                )
+        self._own_noise.learn(traffic.surprise)
+        self._own_yield_noise.learn(made.surprise)
         traffic.go()
 
     def _learn_yield(self, points: float, spend: float, before: float, after: float) -> None:
@@ -231,15 +185,11 @@ class SpendForecast:
         if before > 0 and after > 0:
             made = self._yield
             made.log += log(before / after)
-            made.correct(spend, points * after)
+            made.correct(spend, points * after, self._yield_noise.value)
+            self._yield_noise.learn(made.surprise)
             made.log = min(max(made.log, -MOST_YIELD), MOST_YIELD)
 
     def _learn_error(self, error: float) -> None:
         if not isnan(error):
-            square = min(error * error, 9 * self.error**2) - self.error**2
+            square = min(error * error, OUTLIER * self.error**2) - self.error**2
             self.error = sqrt(self.error**2 + square * min(1.0, self._seconds / ERROR_MEMORY))
-
-
-def _surprise(observed: float, expected: float) -> float:
-    """Return Anscombe's nearly standard normal transform of a Poisson count."""
-    return 2 * (sqrt(observed + 0.375) - sqrt(expected + 0.375))

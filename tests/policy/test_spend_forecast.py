@@ -1,9 +1,9 @@
-"""The forecast behind the pacer: curve, walk, and what late reports and counts make of them."""
+"""The forecast behind the pacer: the curve of gains, late reports, what a process counts."""
 
 import numpy as np
 import pytest
 
-from policy.spend_forecast import JUMP, GainCurve, RandomWalk, SpendForecast
+from policy.spend_forecast import GainCurve, SpendForecast
 
 EDGES = np.geomspace(0.01, 10, 200)
 
@@ -44,45 +44,6 @@ def test_the_curve_forgets_slowly_unless_it_is_another_one():
     made.add(histogram(2 * gain[20]), 10_000, 1.0)
     assert made._points == 10_000
     assert made.above(2.0) == pytest.approx(np.exp(-1), abs=0.02)
-
-
-def test_the_walk_weighs_counts_by_their_noise():
-    rng = np.random.default_rng(2)
-    walk, rate = RandomWalk(wander=1e-5), 1000.0
-    errors = []
-    for _ in range(3000):
-        rate *= np.exp(rng.normal(0, np.sqrt(1e-5)))
-        walk.go()
-        walk.correct(rng.poisson(rate), 1.0)
-        errors.append(walk.log - np.log(rate))
-    # the steady state of the filter: P^2 / (P + R) = Q, and P R / (P + R) after the count
-    q, r = 1e-5, 1 / np.exp(np.mean(np.log(rate)))
-    ahead = (q + np.sqrt(q * q + 4 * q * r)) / 2
-    assert np.std(errors[100:]) == pytest.approx(np.sqrt(ahead * r / (ahead + r)), rel=0.15)
-    assert walk.variance == pytest.approx(ahead * r / (ahead + r), rel=0.15)
-
-
-@pytest.mark.parametrize("factor", [0.0, 0.1, 8.0])
-def test_a_jump_is_followed_at_once_and_is_no_trend(factor):
-    walk = RandomWalk(wander=1e-5, log=np.log(500), variance=1e-4)
-    assert walk.correct(500 * factor, 1.0) == 0.0
-    assert np.exp(walk.log) == pytest.approx(max(500 * factor, 0.5), rel=0.01)
-
-
-def test_no_single_request_is_a_jump():
-    walk = RandomWalk(wander=1e-5, log=np.log(0.02), variance=1e-4)
-    walk.correct(1.0, 1.0)
-    assert abs(walk.log - np.log(0.02)) < 0.01
-    assert 2 * (np.sqrt(1.375) - np.sqrt(0.395)) < JUMP
-
-
-def test_without_exposure_a_count_tells_nothing():
-    walk = RandomWalk(wander=1e-5)
-    walk.correct(0.0, 1.0)
-    assert np.isnan(walk.log)
-    walk.correct(100.0, 10.0)
-    walk.correct(0.0, 0.0)
-    assert np.exp(walk.log) == pytest.approx(10)
 
 
 def reported(forecast, steps, points, gain, price=1.0):

@@ -1,8 +1,11 @@
 """Causal losses, weights of a stack and the rule of one standard error, each by another way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import lsq_linear, nnls
+from scipy.special import expit
 
 from uplift.clusters import LEVEL
 from uplift.selection import Judge, choose
@@ -99,9 +102,62 @@ def test_the_mean_is_weighted_and_clustered():
     rows = judge.r_gain(truth)
     found = judge.mean(rows)
     assert found.value == pytest.approx(np.average(rows, weights=judge.weight))
-    alone = Judge(judge.effect, judge.residual, judge.left, np.zeros(1000, int), judge.weight)
+    alone = replace(judge, cluster=np.zeros(1000, int))
     assert alone.mean(rows).value == pytest.approx(found.value)
     assert np.isinf(alone.mean(rows).upper)
+
+
+def purchases(n=20_000, seed=0):
+    """Rare purchases (1 %, likely ones a hundred times the unlikely), half of the rows treated.
+
+    Returns the judge by the true probabilities, their uplift, folds, and the rows.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2))
+    none, arm = expit(-6 + 1.5 * x[:, 0]), rng.integers(0, 2, n)
+    mean = np.column_stack([none, none * np.exp(0.3 + 0.3 * x[:, 1])])
+    y = (rng.random(n) < mean[np.arange(n), arm]).astype(float)
+    share, cluster = np.full((n, 2), 0.5), np.arange(n) // 2
+    judge = Judge.of(y, arm, share, mean, cluster)
+    return judge, mean[:, 1:] - mean[:, :1], cluster % 3, (y, arm, share, mean)
+
+
+def test_a_row_of_purchases_is_weighed_by_one_over_its_variance():
+    """Written out; nobody counts more than 100 mean rows, and the mean row counts 1."""
+    judge, truth, _, (y, arm, share, mean) = purchases(500)
+    chance = (share * mean).sum(axis=1)
+    variance = chance * (1 - chance)
+    expected = variance.mean() / np.maximum(variance, 0.01 * variance.mean())
+    np.testing.assert_allclose(judge.precision, expected, rtol=1e-12)
+    assert 90 < judge.precision.max() <= 100
+    loss = [((y - chance) - (arm - 0.5) * tau) ** 2 for tau in (0.0, truth[:, 0])]
+    np.testing.assert_allclose(judge.r_gain(truth), expected * (loss[0] - loss[1]), atol=1e-12)
+
+
+def test_of_other_outcomes_all_rows_are_weighed_alike():
+    assert simulate(100)[0].precision.tolist() == [1.0] * 100
+
+
+def test_an_outcome_that_cannot_happen_has_no_variance_to_weigh_by():
+    _, _, folds, (y, arm, share, mean) = purchases(60)
+    judge = Judge.of(0 * y, arm, share, 0 * mean, folds)
+    assert judge.precision.tolist() == [1.0] * 60
+
+
+def test_by_their_variance_rare_purchases_tell_most():
+    """The mean gain of the truth over its standard error, exactly, by these weights and others.
+
+    A row's gain is ``w part (2 r - part)``: it has mean ``w part^2``, variance ``4 w^2 part^2 v``.
+    """
+    judge, truth, _, (_, _, share, mean) = purchases(5000)
+    chance, part = (share * mean).sum(axis=1), judge.left[:, 0] * truth[:, 0]
+    variance = chance * (1 - chance)
+
+    def told(weight):
+        return (weight * part**2).sum() / np.sqrt((4 * weight**2 * part**2 * variance).sum())
+
+    others = [judge.precision**power for power in (0.0, 0.5, 2.0)]
+    assert all(told(judge.precision) > 1.05 * told(other) for other in others)
 
 
 def candidates(truth, seed=1):
@@ -159,13 +215,7 @@ def test_a_fold_is_mixed_by_weights_of_the_others():
 
 def test_the_outcome_of_a_fold_does_not_move_its_own_weights():
     judge, truth, folds, _ = simulate(2000)
-    other = Judge(
-        judge.effect,
-        np.where(folds == 0, -judge.residual, judge.residual),
-        judge.left,
-        judge.cluster,
-        judge.weight,
-    )
+    other = replace(judge, residual=np.where(folds == 0, -judge.residual, judge.residual))
     first, second = (j.mixed(candidates(truth), folds) for j in (judge, other))
     np.testing.assert_array_equal(first[folds == 0], second[folds == 0])
     assert (first[folds != 0] != second[folds != 0]).any()
@@ -224,15 +274,29 @@ def test_the_order_of_kinds_is_that_of_simplicity():
     assert kinds_of(judge, [truth, near], ["a", "b"], folds)[0] == [0]
 
 
-def test_inside_a_kind_the_usual_stands_for_it_while_it_is_near():
-    """The other of its kind is a little better, and kept only where the usual one is far off."""
+def test_inside_a_kind_the_usual_stands_until_it_is_told_from_the_best():
+    """The other of its kind is better; on both sides of the interval's end, and of one error."""
     judge, truth, folds, _ = simulate()
-    for noise, expected in ((0.02, [0]), (5.0, [2])):
+    found = []
+    for noise in np.linspace(0.05, 0.4, 12):
         uplifts = [spoilt(truth, noise), np.ones_like(truth), truth]
         kept, choice = kinds_of(judge, uplifts, ["s", "t", "s"], folds)
-        assert choice.r_gain[2].value > choice.r_gain[0].value
-        assert (choice.behind[0].value <= standard_error(choice.behind[0])) == (expected == [0])
-        assert kept == expected
+        assert kept == ([0] if choice.behind[0].lower <= 0 else [2])
+        found.append(choice.behind[0].value / standard_error(choice.behind[0]))
+    assert any(1 < distance < 1.96 for distance in found)
+    assert max(found) > 1.96
+
+
+def test_a_kind_is_as_near_as_its_nearest():
+    """Its usual one is further than one standard error, and would be left for the other kind."""
+    judge, truth, folds, _ = simulate()
+    for noise in np.linspace(0.05, 0.4, 12):
+        near = spoilt(truth, noise)
+        distance = choose(judge, [near, truth], ["s", "t"], folds).behind[0]
+        if 1 < distance.value / standard_error(distance) < 1.96:
+            break
+    assert kinds_of(judge, [near, truth], ["s", "t"], folds)[0] == [1]
+    assert kinds_of(judge, [near, truth, truth], ["s", "t", "s"], folds)[0] == [0]
 
 
 def halves(n=3000):
@@ -297,32 +361,46 @@ def test_where_all_rank_backwards_the_simplest_is_kept():
     assert choice.weights.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("n_arms", ARMS)
-@pytest.mark.parametrize("size", [0.7, -0.7])
-def test_where_the_effect_is_the_same_for_all_kinds_are_averaged(n_arms, size):
-    """Each arm has an effect of its own, be it a loss: who gains more is not shown by that."""
+def constant_effect(n_arms=1, size=0.7):
+    """Each arm has an effect of its own, the same for all rows: judge, effect, folds."""
     rng = np.random.default_rng(0)
     _, _, folds, (_, arm, share, mean) = simulate(n_arms=n_arms)
     same = np.tile(size * np.arange(1, n_arms + 1), (len(arm), 1))
     mean = np.column_stack([mean[:, 0], mean[:, :1] + same])
     y = mean[np.arange(len(arm)), arm] + rng.normal(size=len(arm))
-    judge = Judge.of(y, arm, share, mean, np.arange(len(arm)) // 2)
-    uplifts = [spoilt(same, noise, seed) for seed, noise in enumerate((0.1, 0.6, 0.2))]
+    return Judge.of(y, arm, share, mean, np.arange(len(arm)) // 2), same, folds
+
+
+@pytest.mark.parametrize("n_arms", ARMS)
+@pytest.mark.parametrize("size", [0.7, -0.7])
+def test_where_the_effect_is_the_same_for_all_kinds_are_averaged(n_arms, size):
+    """Be it a gain or a loss, who gains more is not shown by that.
+
+    Each has the same say: its part of the sum has the same spread. The weights sum to 1.
+    """
+    judge, same, folds = constant_effect(n_arms, size)
+    uplifts = [spoilt(same, noise, seed) for seed, noise in enumerate((0.01, 0.03, 0.02))]
     choice = choose(judge, uplifts, ["a", "b", "b"], folds)
-    equal = [choice.behind[i].lower <= 0 for i in (0, 1)]  # the first of each kind
-    expected = [equal[0] / sum(equal), equal[1] / sum(equal), 0] if any(equal) else [1, 0, 0]
-    assert choice.weights.tolist() == expected
+    assert all(choice.behind[i].lower <= 0 for i in (0, 1))
+    spread = [np.sqrt((u - u.mean(axis=0)).var(axis=0).sum()) for u in uplifts]
+    assert choice.weights[0] * spread[0] == pytest.approx(choice.weights[1] * spread[1], rel=0.05)
+    assert choice.weights[2] == 0
+    assert choice.weights.sum() == pytest.approx(1)
     assert choice.r_gain[0].lower > 0
+
+
+def test_what_says_the_same_of_all_rows_has_its_even_part():
+    """It has no spread to be weighed by; the others share the rest."""
+    judge, same, folds = constant_effect()
+    noisy = [same + wide * (spoilt(same, 0.02) - same) for wide in (1, 2)]
+    found = choose(judge, [same, *noisy], ["a", "b", "c"], folds).weights
+    np.testing.assert_allclose(found, [1 / 3, 4 / 9, 2 / 9])
+    assert choose(judge, [same, 2 * same], ["a", "b"], folds).weights.tolist() == [0.5, 0.5]
 
 
 def test_what_is_told_from_the_best_has_no_part_in_the_average():
     """The second kind points the wrong way wherever it says anything, by many standard errors."""
-    rng = np.random.default_rng(0)
-    _, _, folds, (_, arm, share, mean) = simulate(n_arms=1)
-    same = np.full((len(arm), 1), 0.7)
-    mean = np.column_stack([mean[:, 0], mean[:, 0] + 0.7])
-    y = mean[np.arange(len(arm)), arm] + rng.normal(size=len(arm))
-    judge = Judge.of(y, arm, share, mean, np.arange(len(arm)) // 2)
+    judge, same, folds = constant_effect()
     uplifts = [spoilt(same, 0.01, 0), spoilt(same, 0.01, 1), spoilt(same, 50.0, 2)]
     choice = choose(judge, uplifts, ["a", "b", "c"], folds)
     assert choice.behind[2].lower > 0
@@ -344,18 +422,17 @@ def test_one_candidate_is_kept():
 
 def test_one_cluster_cannot_tell_and_kinds_are_averaged():
     judge, truth, folds, _ = simulate(300)
-    alone = Judge(judge.effect, judge.residual, judge.left, np.zeros(300, int), judge.weight)
-    choice = choose(alone, [np.ones_like(truth), truth], ["a", "b"], folds)
-    assert choice.weights.tolist() == [0.5, 0.5]
+    alone = replace(judge, cluster=np.zeros(300, int))
+    choice = choose(alone, [truth, 3 * truth], ["a", "b"], folds)
+    np.testing.assert_allclose(choice.weights, [0.75, 0.25])
     assert np.isinf(choice.behind[0].upper)
 
 
 def test_a_weight_of_0_is_a_row_that_is_not_there():
     judge, truth, folds, _ = simulate(1000)
     uplifts, gone = candidates(truth), np.arange(1000) >= 800
-    fields = (judge.effect, judge.residual, judge.left, judge.cluster)
-    weighted = Judge(*fields, np.where(gone, 0.0, judge.weight))
-    fewer = Judge(*(f[~gone] for f in (*fields, judge.weight)))
+    weighted = replace(judge, weight=np.where(gone, 0.0, judge.weight))
+    fewer = Judge(*(field[~gone] for field in vars(judge).values()))
     one = choose(weighted, uplifts, list("abcd"), folds)
     two = choose(fewer, [u[~gone] for u in uplifts], list("abcd"), folds[~gone])
     np.testing.assert_allclose(one.weights, two.weights, rtol=1e-6)

@@ -49,7 +49,8 @@ class Candidate:
     ----------
     name : the learner, numbered where it was tried with several settings; last the stack of all
     settings : boosting parameters that were not the given ones
-    r_gain, dr_gain : by how much its R-loss and DR-loss are below those of no effect
+    r_gain, dr_gain : by how much its R-loss (rows weighed by one over the variance of their
+        outcome) and its DR-loss are below those of no effect
     behind : how far its R-loss is behind the best candidate's, paired
     qini : area above random of the Qini curve, each row under the arm that it thinks best
     weight : its part in what was kept, 0 if not kept; of a stack or average the members have theirs
@@ -91,10 +92,12 @@ class AutoLearner(UpliftLearner):
 
     Every candidate is fitted on the same binned rows and folds, and predicts each row without its
     user's fold. The best one is then tried with other boosting parameters from a seeded list. Of
-    all these, and their stack (weights of the least R-loss), the simplest is kept that is within
-    one standard error of the best. From simple to less so: proportional, s, logit, t, x, r, dr,
-    stack; the given parameters before others. Where that one does not rank better than chance,
-    which its Qini area tells, those that are not told from the best are averaged. See
+    all these, and their stack (weights of the least R-loss), the simplest kind is kept that is
+    within one standard error of the best. From simple to less so: proportional, s, logit, t, x, r,
+    dr, stack; in a kind the given parameters while the log does not tell them from the best. The
+    R-loss weighs a row by one over the variance of its outcome, so that a log of rare purchases
+    tells as much as it can. Where what is kept does not rank better than chance, which its Qini
+    area tells, those that are not told from the best are averaged, each with the same say. See
     `uplift.selection`. DR-loss and Qini stand beside R-loss in `candidates_`.
     Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der Laan et al. 2007
     (stacking).

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from uplift.arrays import Float32Array, FloatArray
-from uplift.boosting import BoostParams, Objective
+from uplift.boosting import BoostedModel, BoostParams, Objective
 from uplift.clusters import Estimate
 from uplift.cross_fit import Boosted
 from uplift.errors import InputError
@@ -84,11 +84,18 @@ class _Fitted:
     found: Prediction
     seconds: float
 
+    def voices(self) -> Iterator[tuple[str, dict[str, BoostedModel]]]:
+        """Yield, by name, what predicts new users: boosters of all rows, then without each fold."""
+        kept = {key: boosted for key, boosted in self.boosted.items() if boosted.whole is not None}
+        yield self.name, {key: b.whole for key, b in kept.items() if b.whole is not None}
+        for fold in sorted(set.intersection(*(set(b.without) for b in kept.values()))):
+            yield f"{self.name}-fold{fold}", {key: b.without[fold] for key, b in kept.items()}
+
 
 class AutoLearner(UpliftLearner):
     """The learner, or the mix of learners, that held-out causal losses prefer.
 
-    ``uplift_a(x) = sum_j w_j uplift_j,a(x)``
+    ``uplift_a(x) = sum_j w_j / (K + 1) sum_k uplift_jk,a(x)``, ``k = 0 .. K``
 
     Every candidate is fitted on the same binned rows and folds, and predicts each row without its
     user's fold. The best one is then tried with other boosting parameters from a seeded list. Of
@@ -99,6 +106,10 @@ class AutoLearner(UpliftLearner):
     tells as much as it can. Where what is kept does not rank better than chance, which its Qini
     area tells, those that are not told from the best are averaged, each with the same say. See
     `uplift.selection`. DR-loss and Qini stand beside R-loss in `candidates_`.
+
+    What is kept of candidate j predicts by the mean of its fit on all rows (k = 0) and its K fits
+    without a fold, which were there to compare it: they err in part apart. What it predicts out of
+    fold is of one fit, so a little more spread out.
     Sources: Nie and Wager 2021, Schuler et al. 2018 (choice by R-loss), van der Laan et al. 2007
     (stacking).
 
@@ -204,13 +215,15 @@ class AutoLearner(UpliftLearner):
             self.progress(done, len(self._names()) + self.n_settings)
 
     def _note(self, kept: Sequence[tuple[float, _Fitted]]) -> dict[str, Boosted]:
-        """Note weights and constants of the members that are kept; return their boosters."""
-        boosters: dict[str, Boosted] = {}
+        """Note weights and constants of the voices of what is kept; return their boosters."""
+        noted: dict[str, Boosted] = {}
         for weight, one in kept:
-            constants = {"weight": weight, **one.learner.constants_}
-            self.constants_ |= {f"{one.name}.{key}": c for key, c in constants.items()}
-            boosters |= {f"{one.name}.{key}": boosted for key, boosted in one.boosted.items()}
-        return boosters
+            voices = dict(one.voices())
+            constants = {"weight": weight / len(voices), **one.learner.constants_}
+            for voice, models in voices.items():
+                self.constants_ |= {f"{voice}.{key}": c for key, c in constants.items()}
+                noted |= {f"{voice}.{key}": Boosted({}, m.rounds, m) for key, m in models.items()}
+        return noted
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         parts = [(w, m._both(own, X)) for w, m, own in self._parts(boosters)]
@@ -223,7 +236,7 @@ class AutoLearner(UpliftLearner):
         return uplift
 
     def _parts(self, boosters: Boosters) -> Iterator[tuple[float, UpliftLearner, Boosters]]:
-        """Yield the kept members: weight, learner, its boosters."""
+        """Yield the voices of what is kept: weight, learner, its boosters."""
         for name in dict.fromkeys(key.split(".")[0] for key in self.constants_):
             member = _MEMBERS[name.split("-")[0]](self.params, self.n_folds)
             member.objective_, member.n_arms_ = self.objective_, self.n_arms_

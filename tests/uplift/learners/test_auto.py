@@ -14,8 +14,10 @@ from uplift import LEARNERS, InputError, RequestLog, UpliftModel
 from uplift.clusters import Estimate
 from uplift.learners import AutoLearner, ProportionalLearner
 from uplift.learners import auto as auto_module
+from uplift.learners.base import Prediction
 
 FEW = ("proportional", "s", "t", "dr")
+FOLDS = ("-fold0", "-fold1", "-fold2")
 #: So few and so small steps that the held-out loss falls through all of them.
 STEADY = replace(QUICK, max_rounds=3, learning_rate=0.1)
 
@@ -31,6 +33,16 @@ def proportional_trial(n=3000, seed=0, n_arms=1):
     margins = -3 + X[:, :1] + 0.4 * np.arange(n_arms + 1)
     y = (rng.random(n) < expit(margins)[np.arange(n), arm]).astype(float)
     return X, y, arm, expit(margins)
+
+
+def mean_of_fits(learner, X, y, arm, propensity, groups=None):
+    """Predict X by a learner's fits on all rows and without each fold; return their mean."""
+    data = learner._training(X, y, arm, propensity, None, groups)
+    boosted = {name: b for name, b in learner._learn(data).items() if b.whole is not None}
+    whole = {name: b.whole for name, b in boosted.items()}
+    folds = [{n: b.without[fold] for n, b in boosted.items()} for fold in range(learner.n_folds)]
+    found = [learner._both(models, learner.columns_.read(X, "X")) for models in (whole, *folds)]
+    return Prediction(*(np.mean([getattr(f, n) for f in found], axis=0) for n in vars(found[0])))
 
 
 def kept(learner):
@@ -112,15 +124,16 @@ def test_the_other_settings_are_those_of_the_best_of_the_given(step):
 
 
 def test_one_candidate_is_kept_whole(step):
-    """And what it predicts is what the same learner predicts, fitted alone."""
+    """And what it predicts is the mean of the same learner's fits, made alone."""
     (X, y, arm, _), learner, found, _ = step
     (one,) = [c for c in learner.candidates_ if c.weight]
     assert one.weight == 1.0
     params = replace(QUICK, **one.settings)
     alone = LEARNERS[one.name.split("-")[0]](params, feature_types=TYPES)
     expected = alone.fit_out_of_fold(X, y, arm, propensity=uniform(arm))
-    np.testing.assert_array_equal(learner.predict(X), alone.predict(X))
-    np.testing.assert_array_equal(learner.predict_outcome(X), alone.predict_outcome(X))
+    fits = mean_of_fits(alone, X, y, arm, uniform(arm))
+    np.testing.assert_allclose(learner.predict(X), fits.uplift, atol=1e-12)
+    np.testing.assert_allclose(learner.predict_outcome(X)[:, 0], fits.outcome[:, 0], atol=1e-12)
     np.testing.assert_array_equal(found.outcome, expected.outcome)
     np.testing.assert_array_equal(found.uplift, expected.uplift)
 
@@ -181,7 +194,10 @@ def keep(monkeypatch):
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("weights", [(0.0, 0.5, 0.2, 0.4), (0.0, 0.0, 0.7, 0.0)])
 def test_what_is_kept_is_a_weighted_sum(keep, weights, binary):
-    """On the weighted mean of outcomes under arm 0; of members that are each as fitted alone."""
+    """On the weighted mean of outcomes under arm 0; of members that are each as fitted alone.
+
+    Of new rows each predicts by the mean of its fits, out of fold by the one without the fold.
+    """
     keep(*weights)
     X, y, arm, _ = simulate(1000, n_arms=2, binary=binary)
     options = {"propensity": uniform(arm), "groups": np.arange(1000) // 2}
@@ -192,7 +208,7 @@ def test_what_is_kept_is_a_weighted_sum(keep, weights, binary):
     total = sum(weights)
     for prediction, each in (
         (found, parts),
-        (learner.predict_both(X), [one.predict_both(X) for one in alone]),
+        (learner.predict_both(X), [mean_of_fits(one, X, y, arm, **options) for one in alone]),
     ):
         uplift = sum(w * p.uplift for w, p in zip(weights, each, strict=True))
         control = sum(w * p.outcome[:, 0] for w, p in zip(weights, each, strict=True)) / total
@@ -211,8 +227,11 @@ def test_other_settings_are_what_the_candidate_was_fitted_with(keep, member):
     learner = new(members=(member,), n_settings=1).fit(X, y, arm, propensity=uniform(arm))
     settings = learner.candidates_[1].settings
     alone = LEARNERS[member](replace(QUICK, **settings)).fit(X, y, arm, propensity=uniform(arm))
-    np.testing.assert_array_equal(learner.predict(X), alone.predict(X))
-    assert {name.split(".")[0] for name in learner.boosters_} == {f"{member}-2"}
+    name, whole = f"{member}-2", raw(alone)
+    assert {key: b for key, b in raw(learner).items() if key.startswith(f"{name}.")} == {
+        f"{name}.{key}": booster for key, booster in whole.items()
+    }
+    assert {key.split(".")[0] for key in learner.boosters_} == {name + f for f in ("", *FOLDS)}
 
 
 def test_a_stack_survives_the_disk(keep, tmp_path):
@@ -224,7 +243,8 @@ def test_a_stack_survives_the_disk(keep, tmp_path):
     np.testing.assert_array_equal(again.predict_outcome(log), model.predict_outcome(log))
     np.testing.assert_array_equal(again.raw_uplift(log), model.raw_uplift(log))
     names = {file.name.split(".")[0] for file in tmp_path.glob("*.ubj")}
-    assert names == {"proportional", "t", "dr"}
+    kinds = ("proportional", "t", "dr")
+    assert names == {f"{kind}{fit}" for kind in kinds for fit in ("", *FOLDS)}
 
 
 def test_candidates_survive_the_disk(tmp_path):
@@ -389,7 +409,8 @@ def test_a_large_log_is_compared_on_a_sample_and_fitted_whole():
     alone = LEARNERS["s"](QUICK)
     whole = alone.fit_out_of_fold(X, y, arm, **known)
     np.testing.assert_array_equal(found.uplift, whole.uplift)
-    assert raw(auto) == {f"s.{name}": booster for name, booster in raw(alone).items()}
+    assert raw(auto)["s.outcome"] == raw(alone)["outcome"]
+    assert set(raw(auto)) == {f"s{fit}.outcome" for fit in ("", *FOLDS)}
     with_all = AutoLearner(QUICK, members=("s",), n_settings=0).fit(X, y, arm, **known)
     assert with_all.candidates_[0].r_gain != auto.candidates_[0].r_gain
 

@@ -242,7 +242,8 @@ def test_the_candidates_of_auto_are_told():
         assert set(row) >= {"settings", "weight", "seconds"}
     assert any(row["weight"] > 0 for row in rows[:-1])
     kept = {row["name"] for row in rows[:-1] if row["weight"]}
-    assert {name.split(".")[0] for name in report["model"]["rounds"]} == kept
+    fits = {name.split(".")[0] for name in report["model"]["rounds"]}
+    assert {name.split("-fold")[0] for name in fits} == kept
     assert isinstance(bundle.model.learner, AutoLearner)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert [step for step in told if step[0] == "fit"] == [("fit", i, 11) for i in range(1, 12)]

@@ -1,12 +1,14 @@
 """How well learners rank: share of the uplift that a model fitted on the truth finds.
 
-    python benchmarks/quality.py feed [ROWS [RATE [NAMES]]]   simulated feed; NAMES: "ours s,..."
-    python benchmarks/quality.py hillstrom FILE [SPLITS [NAMES]]
+    python benchmarks/quality.py feed [ROWS [RATE [NAMES [LOGS]]]]   simulated feed
+    python benchmarks/quality.py hillstrom FILE [SPLITS [NAMES]]     NAMES: "ours s,..."
 
 The feed: every learner is fitted on the same randomised log and ranks fresh users. Told is the true
 uplift of its best 10 and 20 % of decision points over that of a booster fitted on the true uplift
-itself, with 95 % intervals over the users ranked. The peers' learners get the same boosting
-parameters as ours and XGBoost's default of 100 rounds, as they hold nothing out to choose others.
+itself, with 95 % intervals over the users ranked. They leave out the luck of a log; of several
+logs also the mean, and by how much the first learner is above the others, with its error over logs.
+The peers' learners get the same boosting parameters as ours and XGBoost's default of 100 rounds, as
+they hold nothing out to choose others.
 Hillstrom: women's e-mail against none, visits; 20 splits in halves, mean uplift@30 % and Qini area
 on the other half.
 """
@@ -189,16 +191,19 @@ def ranked(trial: Trial, X: np.ndarray) -> Iterator[tuple[str, np.ndarray, float
 # --- the simulated feed ---------------------------------------------------------------------------
 
 
-def feed(rows: str = "", rate: str = "", names: str = "") -> None:
+def feed(rows: str = "", rate: str = "", names: str = "", logs: str = "1") -> None:
     only(names)
     for n in [int(rows)] if rows else ROWS:
         for purchases in [float(rate)] if rate else RATES:
-            cell(n, purchases)
+            cells = [cell(n, purchases, 2 * i + 1) for i in range(int(logs))]
+            if len(cells) > 1:
+                over_logs(cells)
 
 
-def cell(n: int, rate: float) -> None:
-    log = simulate(round(n / ROWS_PER_SESSION), seed=1, rate=rate)
-    test = simulate(TEST_SESSIONS, seed=2, rate=rate)
+def cell(n: int, rate: float, seed: int) -> dict[str, np.ndarray]:
+    """Print, and return, the share that every learner finds of each of `SHARES`."""
+    log = simulate(round(n / ROWS_PER_SESSION), seed=seed, rate=rate)
+    test = simulate(TEST_SESSIONS, seed=seed + 1, rate=rate)
     encoder = FeatureEncoder.fit(log)
     trial, X, user = Trial.of(log, encoder), encoder.transform(test.frame), test.cluster
     truth, fitted_on = true_uplift(test), true_uplift(log)
@@ -209,12 +214,26 @@ def cell(n: int, rate: float) -> None:
     )
     print(f"{'best':>34}  " + "".join(f"{s:>22.0%}" for s in SHARES) + "   seconds", flush=True)
     del log, test
+    cells = {}
     for name, score, seconds in ranked(trial, X):
         shares = [
             ratio_estimate(a, b, user) for a, b in zip(best_of(score, truth), found, strict=True)
         ]
         told = "".join(f"   {e.value:.3f} [{e.lower:.3f}, {e.upper:.3f}]" for e in shares)
         print(f"{name:>34}  {told}{seconds:>10.1f}", flush=True)
+        cells[name] = np.array([share.value for share in shares])
+    return cells
+
+
+def over_logs(cells: list[dict[str, np.ndarray]]) -> None:
+    print(f"{f'mean over {len(cells)} logs | first above it (error)':>60}")
+    names = [name for name in RANKERS if all(name in found for found in cells)]
+    first = np.array([found[names[0]] for found in cells])
+    for name in names:
+        shares = np.array([found[name] for found in cells])
+        above, error = (first - shares).mean(axis=0), (first - shares).std(axis=0, ddof=1)
+        rows = zip(shares.mean(axis=0), above, error / np.sqrt(len(cells)), strict=True)
+        print(f"{name:>34}  " + "".join(f"   {m:.3f} | {a:+.4f} ({e:.4f})" for m, a, e in rows))
 
 
 def told_of(found: list[np.ndarray], truth: np.ndarray) -> str:

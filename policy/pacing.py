@@ -29,6 +29,8 @@ __all__ = ["Pacer"]
 DAY_SECONDS = 86_400.0
 #: Bins of gains: 3 % wide, from a 32nd of the least planned price to 32 times the largest.
 EDGE_RATIO, EDGE_SPAN = 1.03, 32.0
+#: Most of the capacity that is left free for errors.
+MOST_ROOM = 0.1
 #: Edges where every planned price is 0.
 FIRST_EDGE, LAST_EDGE = 1e-6, 10.0
 
@@ -57,7 +59,9 @@ class Pacer:
     step_seconds : how long a price stands
     edges : (E,) rising prices between the bins of gains; around the planned prices by default. The
         price stays within them, or is 0 where the whole demand fits the capacity.
-    over_utilisation : expected spend beyond the capacity, as a share of it
+    over_utilisation : expected spend beyond the capacity, as a share of it. A tenth of the capacity
+        is left free for it at most: where that binds, as with less than 200 requests a step, take
+        longer steps.
     stale_seconds : age of the last report from which the planned price stands again
 
     Raises
@@ -133,8 +137,9 @@ class Pacer:
 
     def count(self, now: float, points: float, requests: float) -> None:
         """Add decision points of this process just now, and requests that the price let through."""
-        _check_count("points", points)
-        _check_count("requests", requests)
+        if not (0 <= points < inf and 0 <= requests < inf):  # at once, as this is the hot path
+            _check_count("points", points)
+            _check_count("requests", requests)
         self.price(now)
         with self._lock:
             self._forecast.count(self._step, points, requests)
@@ -230,7 +235,7 @@ def _room(error: float, over: float) -> float:
         beyond = 0.5 * (1 - erf(z / sqrt(2)))
         excess = exp(-z * z / 2) / sqrt(2 * pi) - z * beyond - over / error
         z = max(0.0, z + excess / max(beyond, 1e-12))
-    return min(0.5, z * error)
+    return min(MOST_ROOM, z * error)
 
 
 def _step_of(now: float, step_seconds: float) -> int:

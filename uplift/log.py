@@ -161,9 +161,10 @@ class RequestLog:
         return RequestLog.unchecked(self.frame.take(index).reset_index(drop=True), self.schema)
 
     def keys(self) -> "RequestLog":
-        """Return the log with only the columns that place a decision point, and its truth."""
+        """Return the log with only where each decision was taken, what was done, and the truth."""
         placed = ("session_id", "user_id", "timestamp", "page", "position", self.schema.cluster)
-        kept = [c for c in self.frame if c in placed or str(c).startswith("true_")]
+        done = ("arm", "propensity")
+        kept = [c for c in self.frame if c in placed + done or str(c).startswith("true_")]
         return RequestLog.unchecked(self.frame[kept], self.schema)
 
     def split(

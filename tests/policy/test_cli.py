@@ -109,7 +109,7 @@ def test_fit_writes_a_bundle_and_shows_its_curves(cli, log, tmp_path):
 
 def test_scores_hold_keys_truth_outcomes_and_uplifts(log, scores):
     frame, source = pd.read_parquet(scores), pd.read_parquet(log)
-    keys = ["session_id", "user_id", "timestamp", "page", "position"]
+    keys = ["session_id", "user_id", "timestamp", "page", "position", "arm", "propensity"]
     truth = [c for c in source if c.startswith("true_")]
     scored = ["outcome_none", "outcome_request", "uplift_request"]
     assert set(frame) == {*keys, *truth, *scored}

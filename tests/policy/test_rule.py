@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from offline_eval.policies import walk
 from policy.budget import Budget
+from policy.places import Places
 from policy.plan import plan_requests
 from policy.problem import Limits
+from policy.reserve import ReserveTable
 from policy.rule import TIE_TOLERANCE, PriceRule
 from uplift.log import RequestLog
 from uplift.schema import LogSchema
@@ -25,7 +27,7 @@ def gain_of(log):
     return log.frame[["g_1"]].to_numpy()
 
 
-def rule(price, limits=FREE, reserve=0.0, gain=gain_of):
+def rule(price, limits=FREE, reserve=None, gain=gain_of):
     return PriceRule("plan", gain, np.atleast_1d(price), np.inf, limits, reserve)
 
 
@@ -74,8 +76,47 @@ def test_nothing_gained_is_never_worth_a_request():
     assert asked(replace(plan, tie_share=np.ones(1)), sessions([0.0, 0.0, 0.0])) == [0, 0, 0]
 
 
+def kept(*value):
+    """Return the same reserve at all prices, of values [place][left in session][left on page]."""
+    places = Places(2, np.array([0, 10]))
+    return ReserveTable(np.zeros(1), places, np.array([value], dtype=float))
+
+
 def test_the_reserve_is_kept_back():
-    assert asked(rule(1.0, reserve=0.5), sessions([1.4, 1.5, 1.6])) == [0, 0, 1]
+    reserve = kept(*[[[0.5]]] * 4)
+    assert asked(rule(1.0, reserve=reserve), sessions([1.4, 1.5, 1.6])) == [0, 0, 1]
+
+
+def test_the_reserve_is_that_of_the_place():
+    reserve = kept([[0.1]], [[0.2]], [[0.3]], [[0.4]])
+    log = sessions([1.15, 1.15, 1.35, 1.35], [0, 1, 2, 3], [0, 10, 50, 145])
+    assert asked(rule(1.0, reserve=reserve), log) == [1, 0, 1, 0]
+
+
+def test_the_reserve_is_that_of_what_is_left():
+    """With two requests left 0.1 is kept, with one left 0.5."""
+    reserve = kept(*[[[0.5], [0.1]]] * 4)
+    log = sessions([1.2, 1.2, 1.6, 1.6], [0] * 4, [0, 1, 2, 3])
+    assert asked(rule(1.0, Limits(per_session=2), reserve), log) == [1, 0, 1, 0]
+
+
+def test_the_reserve_on_a_page_starts_anew_on_the_next():
+    reserve = kept(*[[[0.5, 0.1]]] * 4)
+    log = sessions([1.2, 1.2, 1.2], [0] * 3, [0, 1, 50])
+    assert asked(rule(1.0, Limits(per_page=2), reserve), log) == [1, 0, 1]
+
+
+def test_the_reserve_is_that_of_the_price():
+    places = Places(1, np.zeros(1, int))
+    reserve = ReserveTable(np.array([0.0, 2.0]), places, np.array([1.0, 0.0]).reshape(2, 1, 1, 1))
+    policy = rule(1.0, reserve=reserve)
+    assert asked(policy, sessions([1.4, 1.6])) == [0, 1]
+    assert asked(replace(policy, price=np.array([0.0])), sessions([0.9, 1.1])) == [0, 1]
+
+
+def test_equal_to_price_and_reserve_is_a_tie():
+    policy = replace(rule(1.0, reserve=kept(*[[[0.5]]] * 4)), tie_share=np.array([0.25]))
+    assert asked(policy, sessions([1.4985, 1.5, 1.5015, 1.0])) == [0, 0.25, 1, 0]
 
 
 def test_the_dearer_arm_must_gain_more():

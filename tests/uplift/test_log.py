@@ -79,9 +79,10 @@ def test_without_users_the_session_is_the_cluster():
     assert np.array_equal(log.cluster, log.session)
 
 
-def test_keys_place_a_decision_and_carry_the_truth():
+def test_keys_place_a_decision_and_tell_what_was_done_and_the_truth():
     assert set(make_log(n_users=20).keys().frame) == {
-        *("session_id", "user_id", "timestamp", "page", "position", "true_uplift")
+        *("session_id", "user_id", "timestamp", "page", "position", "true_uplift"),
+        *("arm", "propensity"),
     }
 
 

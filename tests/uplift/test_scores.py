@@ -21,6 +21,7 @@ def test_writing_names_keys_truth_and_every_arm(tmp_path, scores):
     frame = pd.read_parquet(tmp_path / "scores.parquet")
     assert set(frame) == {
         *("session_id", "user_id", "timestamp", "page", "position", "true_uplift"),
+        *("arm", "propensity"),
         *("outcome_none", "outcome_request_1", "outcome_request_2"),
         *("uplift_request_1", "uplift_request_2"),
     }

@@ -99,11 +99,42 @@ def _page(report: dict[str, Any]) -> dict[str, Any]:
         "calibration": _calibration(report),
         "budget": _budget(report),
         "limits": _limits(report),
+        "plan_notes": list(_plan_notes(report, refused)),
         "same_price": len(set(prices)) == 1,
         "around_zero": around_zero,
         "learner": _learner(report.get("model", {}).get("learner", "")),
         "figures": _figures(report, refused),
     }
+
+
+def _plan_notes(report: Table, refused: bool) -> Iterator[str]:
+    """Say what the rule loses against hindsight, how it changes what it meets, and its optimism."""
+    plan, outcome = report.get("plan", {}), _outcome(report)
+    if plan.get("as_logged") is not None and plan.get("gain"):
+        share = plan["as_logged"] / plan["gain"]
+        yield (
+            "Rule and hindsight: the certified plan knows how each session goes on. The rule does "
+            f"not, and gains {percent(share)} of that on the same sessions within the same budget."
+        )
+    if plan.get("feedback"):
+        yield _feedback(plan["feedback"])
+    if plan.get("optimism") and not refused:
+        gap = plan["optimism"]
+        yield (
+            f"Optimism gap: promised minus off-policy gain is {shown(gap, PER)} {outcome} per "
+            f"1,000 evaluated decision points{_UNKNOWN_SIGN if around_zero(gap) else ''}."
+        )
+
+
+def _feedback(ratio: Table) -> str:
+    """Say by how much the rule's own requests change its spend; the budget holds in service."""
+    found = f"the rule's spend in service is {shown(ratio)} times that along the logged sessions"
+    if ratio["lower"] is None or ratio["lower"] <= 1 <= ratio["upper"]:
+        return f"Feedback: {found}, which is not distinguishable from 1; prices leave it out."
+    return (
+        f"Feedback: requests change what is met next, and {found}; prices are set so that the "
+        "budget holds in service."
+    )
 
 
 def _figures(report: Table, refused: bool) -> dict[str, str]:

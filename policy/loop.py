@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from offline_eval.assessment import Assessment, assess
+from offline_eval.optimism import optimism_gap
+from offline_eval.policies import walk
 from offline_eval.rates import effects
 from policy.bundle import Bundle, package_versions
 from policy.job import Job, LogSource
@@ -14,6 +16,7 @@ from policy.progress import Stages
 from policy.rivals import Gain, price_family, purchase_probability, rival_plan
 from uplift.arrays import FloatArray
 from uplift.calibration import calibration_change
+from uplift.clusters import Estimate
 from uplift.curves import CurveState, QiniCurve, TocCurve, multi_arm_curve
 from uplift.datasets import DATASETS
 from uplift.effects import effect_scores
@@ -28,6 +31,7 @@ __all__ = [
     "assess_plan",
     "held_out_curves",
     "judge_log",
+    "plan_optimism",
     "plan_part",
     "report_on",
     "run_job",
@@ -78,7 +82,8 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
         seed=job.seed,
         stages=stages,
     )
-    report = _report(about_log, about_model, plan, assessment, stages)
+    optimism = plan_optimism(model, plan, parts.test, assessment, job.seed)
+    report = _report(about_log, about_model, plan, assessment, optimism, stages)
     evidence = {key: report[key] for key in ("value", "saving_at_equal_effect", "warnings")}
     evidence["fitted"] = {"share": job.split.fit + job.split.plan, "seed": job.seed}
     return Bundle(model, plan, evidence), report
@@ -136,14 +141,12 @@ def report_on(
                 f"{getattr(known, key)!r}: use its schema."
             )
     stages = stages or Stages()
-    test = unseen(bundle, test)
-    return _report(
-        judge_log(test, seed, stages=stages),
-        held_out_curves(bundle.model, test, seed, stages),
-        bundle.plan,
-        assess_plan(bundle.model, bundle.plan, test, seed=seed, stages=stages),
-        stages,
-    )
+    test, model, plan = unseen(bundle, test), bundle.model, bundle.plan
+    about_log = judge_log(test, seed, stages=stages)
+    about_model = held_out_curves(model, test, seed, stages)
+    assessment = assess_plan(model, plan, test, seed=seed, stages=stages)
+    optimism = plan_optimism(model, plan, test, assessment, seed)
+    return _report(about_log, about_model, plan, assessment, optimism, stages)
 
 
 def unseen(bundle: Bundle, log: RequestLog) -> RequestLog:
@@ -218,10 +221,22 @@ def assess_plan(
         )
 
 
+def plan_optimism(
+    model: UpliftModel, plan: RequestPlan, test: RequestLog, assessment: Assessment, seed: int
+) -> Estimate | None:
+    """Return the plan's promise beyond its off-policy gain; nothing where that gain is unknown."""
+    if assessment.evaluations["plan"].gain is None:
+        return None
+    rule = plan.policy(model)
+    pi = walk(rule, test, seed)
+    return optimism_gap(test, pi, rule.gain(test), model.predict_outcome(test))
+
+
 def plan_part(plan: RequestPlan) -> dict[str, Any]:
     """Describe a plan, as report.json has it."""
     table = plan.to_dict()
-    columns = ("window_start", "price", "capacity", "spend")
+    names = ("window", "price", "capacity", "spend", "rule_spend")
+    columns = ("window_start", *names[1:])
     rows = zip(*(table[c] for c in columns), strict=True)
     return {
         "budget": table["budget"],
@@ -234,9 +249,11 @@ def plan_part(plan: RequestPlan) -> dict[str, Any]:
         "iterations": plan.iterations,
         "reason": plan.reason,
         "decision_points": plan.decision_points,
-        "prices": [
-            dict(zip(("window", "price", "capacity", "spend"), r, strict=True)) for r in rows
-        ],
+        "rule_spend": float(plan.rule_spend.sum()),
+        "rule_gain": plan.rule_gain,
+        "as_logged": plan.as_logged,
+        **{key: table[key] for key in ("feedback", "shrinkage") if key in table},
+        "prices": [dict(zip(names, r, strict=True)) for r in rows],
     }
 
 
@@ -245,13 +262,14 @@ def _report(
     about_model: dict[str, Any],
     plan: RequestPlan,
     assessment: Assessment,
+    optimism: Estimate | None,
     stages: Stages,
 ) -> dict[str, Any]:
     doubts = [c["sentence"] for c in about_log["checks"] if c["verdict"] == "doubtful"]
     return {
         "log": about_log,
         "model": about_model,
-        "plan": plan_part(plan),
+        "plan": plan_part(plan) | ({"optimism": to_plain(optimism)} if optimism else {}),
         **assessment.to_dict(),
         "warnings": [*doubts, *assessment.warnings],
         "versions": package_versions(),

@@ -46,6 +46,6 @@ def rival_plan(plan: RequestPlan, scores: Scores, gain: FloatArray) -> RequestPl
 
 def price_family(plan: RequestPlan, gain: Gain, name: str, log: RequestLog) -> list[PriceRule]:
     """Return rules at one price in all windows each, from dear to cheap."""
-    per_request = gain(log) / np.asarray(log.schema.arm_cost[1:])
+    per_request = plan.rule(gain, name).gain(log) / np.asarray(log.schema.arm_cost[1:])
     prices = np.quantile(per_request.max(axis=1), [1 - s for s in FAMILY_SHARES])
     return [plan.at_price(p).rule(gain, name) for p in np.unique(prices)]

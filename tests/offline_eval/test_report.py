@@ -121,6 +121,9 @@ def feed() -> Table:
             "iterations": 8,
             "reason": "gap reached",
             "decision_points": 34092,
+            "as_logged": 10.91,
+            "feedback": estimate(1.09, 1.066, 1.112),
+            "optimism": estimate(0.00021, 0.00005, 0.00037),
             "prices": prices,
         },
         "value": value,
@@ -238,6 +241,27 @@ class TestFeed:
         assert "at most 2 requests a page and at least 10 slots apart" in words
         assert "gap below 0.01 %" in words
         assert "8 iterations: gap reached" in words
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_rule_is_held_against_hindsight(self, feed: Table) -> None:
+        assert "and gains 94.3 % of that on the same sessions" in text_of(render_report(feed))
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_feedback_in_words(self, feed: Table) -> None:
+        words = text_of(render_report(feed))
+        assert "1.09 [1.07, 1.11] times that along the logged sessions; prices are set" in words
+        feed["plan"]["feedback"] = estimate(1.02, 0.97, 1.07)
+        words = text_of(render_report(feed))
+        assert "which is not distinguishable from 1; prices leave it out." in words
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_optimism_in_words(self, feed: Table) -> None:
+        sentence = "promised minus off-policy gain is 0.210 [0.050, 0.370] purchase_10 per 1,000"
+        words = text_of(render_report(feed))
+        assert f"{sentence} evaluated decision points." in words
+        feed["plan"]["optimism"]["lower"] = -0.0001
+        words = text_of(render_report(feed))
+        assert "evaluated decision points, which is not distinguishable from 0." in words
 
     @pytest.mark.usefixtures("undrawn")
     def test_doubtful_plan_gives_its_reasons(self, feed: Table) -> None:

@@ -6,10 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from offline_eval.policies import walk
 from policy.budget import Budget
 from policy.bundle import Bundle
 from policy.job import Job, LogSource, Split
-from policy.loop import held_out_curves, judge_log, report_on, run_job
+from policy.loop import (
+    assess_plan,
+    held_out_curves,
+    judge_log,
+    plan_optimism,
+    plan_part,
+    report_on,
+    run_job,
+)
+from policy.plan import plan_requests
 from policy.problem import Limits
 from policy.progress import Stages
 from uplift.boosting import BoostParams
@@ -60,7 +70,8 @@ def test_report_has_its_stable_names(report):
     assert set(report["plan"]) >= {
         *("budget", "spend", "gain", "upper_bound", "gap", "prices", "limits"),
     }
-    assert set(report["plan"]["prices"][0]) == {"window", "price", "capacity", "spend"}
+    names = {"window", "price", "capacity", "spend", "rule_spend"}
+    assert set(report["plan"]["prices"][0]) == names
 
 
 def test_every_policy_has_a_value_by_each_estimator(report):
@@ -104,6 +115,36 @@ def test_plan_keeps_its_budget(report):
     assert 0 < plan["spend"] <= sum(w["capacity"] for w in plan["prices"]) + 1e-9
     assert all(w["spend"] <= w["capacity"] + 1e-9 for w in plan["prices"])
     assert plan["gain"] <= plan["upper_bound"]
+
+
+def test_the_rule_is_held_against_hindsight(report):
+    plan = report["plan"]
+    assert 0.5 * plan["gain"] < plan["as_logged"] < plan["upper_bound"]
+    assert is_estimate(plan["feedback"])
+    assert plan["rule_spend"] == pytest.approx(sum(w["rule_spend"] for w in plan["prices"]))
+    told = not plan["feedback"]["lower"] <= 1 <= plan["feedback"]["upper"]
+    aim = sum(w["capacity"] for w in plan["prices"]) / (plan["feedback"]["value"] if told else 1)
+    assert plan["rule_spend"] == pytest.approx(aim, rel=0.05)  # the feedback is a round older
+
+
+@pytest.mark.parametrize("shrink", [0.0, 0.5])
+def test_optimism_is_the_promise_beyond_the_off_policy_gain(
+    feed_log, feed_model, feed_scores, shrink
+):
+    plan = plan_requests(feed_scores, Budget.share(0.05), shrink=shrink)
+    assessment = assess_plan(feed_model, plan, feed_log)
+    rule = plan.policy(feed_model)
+    mean = feed_scores.uplift.mean()
+    gain = (1 - shrink) * feed_scores.uplift + shrink * mean
+    promised = (walk(rule, feed_log)[:, 1] * gain[:, 0]).mean()
+    found = plan_optimism(feed_model, plan, feed_log, assessment, 0)
+    assert found.lower < found.value < found.upper
+    assert found.value == pytest.approx(promised - assessment.evaluations["plan"].gain.value)
+    assert plan_part(plan).get("shrinkage", {}).get("share", 0.0) == shrink
+
+
+def test_where_the_gain_is_not_known_the_optimism_is_not_either(report):
+    assert ("optimism" in report["plan"]) == ("gain" in report["value"]["plan"])
 
 
 def test_rivals_spend_about_as_much_as_the_plan(report):

@@ -15,7 +15,9 @@ import numpy as np
 from policy.planner.decomposition import solve_decomposition
 from policy.planner.exact import solve_exact
 from policy.planner.oracle import SessionOracle
-from policy.problem import Capacity, Demand, Limits
+from policy.capacity import Capacity
+from policy.planner.rows import Rows
+from policy.problem import Demand, Limits
 
 POINTS, WINDOWS = 20, 24
 LIMITS = Limits(per_session=3, per_page=2, min_gap=20)
@@ -59,9 +61,9 @@ def report(name, solve, n_sessions, **options):
 
 def passes(demand, solution):
     """One oracle pass at the best prices, in seconds and beside the sum of the gains."""
-    oracle = SessionOracle(demand, LIMITS)
+    oracle = SessionOracle(demand, LIMITS, Rows.of(budget(demand.n_sessions), demand))
     begin = perf_counter()
-    oracle.best_plans(solution.window_price)
+    oracle.best_plans(solution.window_price[:, None])
     middle = perf_counter()
     demand.gain.sum()
     end = perf_counter()

@@ -13,6 +13,7 @@ Arms are counted from 1 here: column 0 of `gain` and `cost` is arm 1; arm 0 (no 
 nothing and costs nothing. What may be spent is `policy.capacity`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -115,6 +116,25 @@ class Demand:
         for name in ("window", "page", "slot"):
             part._set(name, getattr(self, name)[point])
         return part
+
+    def every(self, step: int) -> "Demand":
+        """Return every step-th session."""
+        chosen = np.arange(self.n_sessions) % step == 0
+        return self.take(np.flatnonzero(np.repeat(chosen, np.diff(self.session_start))))
+
+    @classmethod
+    def join(cls, parts: Sequence["Demand"]) -> "Demand":
+        """Put demands of different sessions one behind the other."""
+        whole = object.__new__(cls)
+        whole._set("n_windows", parts[0].n_windows)
+        one_row = all(part.cost.strides[0] == 0 for part in parts)
+        for name in ("gain", "window", "page", "slot", "group", *([] if one_row else ["cost"])):
+            whole._set(name, np.concatenate([getattr(part, name) for part in parts]))
+        if one_row:
+            whole._set("cost", np.broadcast_to(parts[0].cost[:1], whole.gain.shape))
+        size = np.concatenate([np.diff(part.session_start) for part in parts])
+        whole._set("session_start", np.append(0, np.cumsum(size)))
+        return whole
 
     @classmethod
     def from_points(

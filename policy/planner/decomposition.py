@@ -31,13 +31,22 @@ from policy.problem import Demand, Limits
 from uplift.arrays import FloatArray
 from uplift.errors import InputError
 
-__all__ = ["solve_decomposition"]
+__all__ = ["solve_decomposition", "solve_stream"]
 
 FIRST_RADIUS = 0.3
 """Half width of the first box, as a share of the average gain per request."""
 
 WARM_RADIUS = 0.01
-"""The same where the caller gave prices: they are near, and the box doubles when they are not."""
+"""The same where prices are known: they are near, and the box doubles when they are not."""
+
+SAMPLE_SESSIONS = 20_000
+"""Sessions that the first prices are found on, where there are many more."""
+
+MANY = 4
+"""So many times more sessions are worth a sample."""
+
+SAMPLE_GAP = 1e-3
+"""Relative gap at which these prices are good enough."""
 
 REPAIR_SHARE = 0.5
 """Share of the gap that better prices may close, above which a repair would be wasted."""
@@ -91,12 +100,73 @@ def solve_decomposition(
     rows = Rows.of(capacity, demand)
     if rows.lower.any():
         check_least(demand, rows, limits)
-    lowest = -largest_subsidy(demand) if rows.lower.any() else 0.0
-    search = Search(MemorySource(demand, limits, rows), rows, limits, lowest)
-    reason = search.run(gap, max_iterations, start, progress)
+    prices = _first_prices(rows, gap, max_iterations, start)
+    step = demand.n_sessions // SAMPLE_SESSIONS
+    if start is None and step >= MANY:
+        prices = prices_of_sample(demand.every(step), rows.share(1 / step), limits)
+    search = Search(MemorySource(demand, limits, rows), rows, limits, _lowest(demand, rows))
+    reason = search.run(prices, gap, max_iterations, progress)
     if search.lower == -np.inf:
         search.keep(np.arange(demand.n_points), demand, plan_for_least(demand, rows, limits))
     return search.solution(reason)
+
+
+def solve_stream(
+    source: Source,
+    sample: Demand,
+    rows: Rows,
+    limits: Limits,
+    *,
+    share: float,
+    gap: float = 1e-4,
+    max_iterations: int = 100,
+    progress: Callable[[int, float, float], None] | None = None,
+) -> Solution:
+    """Plan sessions that do not fit in memory: see `solve_decomposition`.
+
+    The prices of a sample lay the first floor; the points above it are then all that is kept, and
+    the source is read again only where a price falls below. The certificate is that of all points,
+    whatever the sample was.
+
+    Parameters
+    ----------
+    source : Source
+        All sessions.
+    sample : Demand
+        Some of them, in memory.
+    rows, limits
+        The problem; nothing that a window must get.
+    share : float
+        Share of all sessions that the sample is, in (0, 1].
+    gap, max_iterations, progress
+        As in `solve_decomposition`.
+
+    Raises
+    ------
+    InputError
+        A window must get something; or options that nothing can meet.
+    """
+    if rows.lower.any():
+        raise InputError(
+            "Windows that must get something need all points in memory; leave `least` out, or plan "
+            "a sample of the sessions."
+        )
+    _first_prices(rows, gap, max_iterations, None)
+    prices = prices_of_sample(sample, rows.share(share), limits)
+    search = Search(source, rows, limits)
+    return search.solution(search.run(prices, gap, max_iterations, progress))
+
+
+def prices_of_sample(sample: Demand, rows: Rows, limits: Limits) -> FloatArray:
+    """Return prices of the rows, (R,), that are right for some of the sessions."""
+    search = Search(MemorySource(sample, limits, rows), rows, limits, _lowest(sample, rows))
+    search.run(np.zeros(rows.count), SAMPLE_GAP, 100, None)
+    return search.prices
+
+
+def _lowest(demand: Demand, rows: Rows) -> float:
+    """Return the lowest price a row may have."""
+    return -largest_subsidy(demand) if rows.lower.any() else 0.0
 
 
 class Search:
@@ -128,14 +198,14 @@ class Search:
 
     def run(
         self,
+        prices: FloatArray,
         gap: float,
         max_iterations: int,
-        start: Prices | None,
         progress: Callable[[int, float, float], None] | None,
     ) -> str:
-        """Search until there is a reason to stop; return it."""
-        prices = self.admissible(_first_prices(self._rows, gap, max_iterations, start))
-        reason = None
+        """Search from some prices until there is a reason to stop; return it."""
+        prices, reason = self.admissible(prices), None
+        self._oracle.begin(self._rows.combined(prices))
         while reason is None:
             self.visit(prices)
             if progress is not None:

@@ -51,6 +51,7 @@ def plan_for_least(demand: Demand, rows: Rows, limits: Limits) -> NDArray[np.int
     """
     must = rows.lower[: rows.n_windows] > 0
     planned = _spend_most(demand, rows, limits, must).arm
+    assert planned is not None  # it was asked for
     arm = repair(demand, rows, limits, planned, np.zeros(rows.count))
     if arm is None and demand.n_points * demand.n_arms <= MOST_EXACT:
         arm = find_any(demand, rows, limits)

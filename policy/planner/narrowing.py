@@ -95,6 +95,11 @@ class NarrowingOracle:
         self._open = np.repeat((rows.lower[: rows.n_windows] > 0)[:, None], rows.lanes, axis=1)
         self._leave()
 
+    def begin(self, price: FloatArray) -> None:
+        """Keep the points above a floor under `price` (W, L), before any pass."""
+        if price.any():
+            self._narrow(price)
+
     def best_plans(self, price: FloatArray) -> Pass:
         """Plan every session at `price` (W, L)."""
         if (price < self._floor).any():

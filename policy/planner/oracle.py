@@ -83,6 +83,17 @@ class Pass:
     offset: int
     arm: NDArray[np.int8] | None = None
 
+    def __add__(self, other: "Pass") -> "Pass":
+        """Return what both sets of sessions do; arms are left out."""
+        low = min(self.offset, other.offset)
+        high = max(p.offset + p.usage.shape[1] for p in (self, other))
+        windows, _, lanes = self.usage.shape
+        usage = np.zeros((windows, high - low, lanes))
+        for one in (self, other):
+            begin = one.offset - low
+            usage[:, begin : begin + one.usage.shape[1]] += one.usage
+        return Pass(self.gain + other.gain, usage, low)
+
     def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
         """Group, place (window L + lane) and requests of every usage that is not 0."""
         group, column, lane = np.nonzero(self.usage)
@@ -93,7 +104,8 @@ class Pass:
         """Return the requests spent in each window and lane, (W, L), all groups together."""
         _, place, requests = self.entries()
         shape = (self.gain.size, self.usage.shape[2])
-        return np.bincount(place, requests, minlength=shape[0] * shape[1]).reshape(shape)
+        spend = np.bincount(place, requests, minlength=shape[0] * shape[1])
+        return spend.reshape(shape).astype(np.float64)
 
 
 class SessionOracle:
@@ -147,7 +159,7 @@ class SessionOracle:
             first, last = self._columns.start[sessions[0]], self._columns.start[sessions[1]]
             keep = np.zeros(last - first, dtype=np.bool_)
             _mark_worthwhile(sessions, demand, self._best, (price, price.min(axis=1)), keep)
-            return first + np.flatnonzero(keep)
+            return np.flatnonzero(keep) + int(first)
 
         return np.concatenate(list(self._spread(run)))
 
@@ -191,7 +203,7 @@ class SessionOracle:
         )
         kinds = (np.int64, np.int32, np.int64, np.int32, np.float64, np.int8, np.int64)
         columns = (np.empty(n + 1, dtype=kind) for kind in kinds)
-        return Scratch(*columns, table)  # type: ignore[arg-type]
+        return Scratch(*columns, table)  # type: ignore[arg-type, call-arg]
 
 
 def _cores() -> int:

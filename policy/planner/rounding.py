@@ -148,7 +148,7 @@ def _sessions_of(demand: Demand, points: NDArray[np.int64]) -> NDArray[np.int64]
 @njit(nogil=True, cache=True)
 def _place(point: int, choice: int, columns: Columns, room: Room) -> int:
     """Place (window and lane) that an arm of a point spends in."""
-    return columns.window[point] * room.lanes + columns.lane[choice - 1]
+    return int(columns.window[point] * room.lanes + columns.lane[choice - 1])
 
 
 @njit(nogil=True, cache=True)

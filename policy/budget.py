@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from policy.problem import Capacity
+from policy.capacity import Capacity
 from uplift.errors import InputError
 from uplift.log import RequestLog, Windows
 

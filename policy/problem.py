@@ -1,18 +1,20 @@
 """The planning problem as arrays: what may be requested, what it may cost, what a session allows.
 
     max  sum_i sum_a gain[i, a] x[i, a]
-    s.t. sum over window w of cost[i, a] x[i, a] <= capacity[w]
+    s.t. least[w] <= sum over window w of cost[i, a] x[i, a] <= capacity[w]
          sum over everything of cost[i, a] x[i, a] <= total
+         the same for the arms of each service
          sum_a x[i, a] <= 1
          per session: at most `per_session` requests, at most `per_page` on one page,
                       slots of two requests at least `min_gap` apart
-         x in {0, 1}
+         x in {0, 1}, and 0 where an arm is forbidden
 
 Arms are counted from 1 here: column 0 of `gain` and `cost` is arm 1; arm 0 (no request) gains
-nothing and costs nothing.
+nothing and costs nothing. What may be spent is `policy.capacity`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,10 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 
-__all__ = ["ROUND_OFF", "Capacity", "Demand", "Limits", "assignment_in_input_order", "check_match"]
-
-ROUND_OFF = 1e-9
-"""Relative excess of a row that is rounding of sums of floats, not spending."""
+__all__ = ["Demand", "Limits", "assignment_in_input_order"]
 
 Gain: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
@@ -36,7 +35,8 @@ class Demand:
     Parameters
     ----------
     gain : (n, A) float32 or float64
-        Expected gain of each arm over no request; may be negative.
+        Expected gain of each arm over no request; may be negative. Minus infinity forbids the arm
+        at the point.
     cost : (n, A) float64
         Requests that each arm spends, >= 0; may be a broadcast view of one row.
     window : (n,) int32
@@ -50,11 +50,16 @@ class Demand:
     slot : (n,) int64
         Place counted along the whole session; must not fall inside a session.
 
+    Attributes
+    ----------
+    group : (S,) int32
+        Window of each session's first point; a session keeps it when points are taken out.
+
     Raises
     ------
     InputError
-        Empty demand, gain not finite, cost negative or not finite, offsets, windows, pages or
-        slots out of order.
+        Empty demand, gain not a number or infinite, cost negative or not finite, offsets, windows,
+        pages or slots out of order.
     """
 
     gain: Gain
@@ -64,6 +69,7 @@ class Demand:
     session_start: NDArray[np.int64]
     page: NDArray[np.int32]
     slot: NDArray[np.int64]
+    group: NDArray[np.int32] = field(init=False)
 
     def __post_init__(self) -> None:
         self._set("gain", _gain_matrix(self.gain))
@@ -71,6 +77,7 @@ class Demand:
         for name, dtype in (("window", np.int32), ("page", np.int32), ("slot", np.int64)):
             self._set(name, _integer_column(getattr(self, name), name, self.n_points, dtype))
         self._set("session_start", _offsets(self.session_start, self.n_points))
+        self._set("group", self.window[self.session_start[:-1]])
         _check_windows(self.window, self.n_windows)
         inside = np.ones(self.n_points - 1, dtype=bool)
         inside[self.session_start[1:-1] - 1] = False
@@ -94,6 +101,40 @@ class Demand:
     def n_sessions(self) -> int:
         """Number of sessions, S."""
         return int(self.session_start.size - 1)
+
+    def take(self, point: NDArray[np.int64]) -> "Demand":
+        """Return some points, in order; sessions without any are left out."""
+        before = np.searchsorted(point, self.session_start)
+        one_row = self.cost.strides[0] == 0
+        part = object.__new__(Demand)  # of checked arrays: nothing to check again
+        part._set("gain", self.gain[point])
+        part._set("cost", self.cost[: len(point)] if one_row else self.cost[point])
+        part._set("n_windows", self.n_windows)
+        kept = np.diff(before) > 0
+        part._set("session_start", np.append(before[:-1][kept], len(point)))
+        part._set("group", self.group[kept])
+        for name in ("window", "page", "slot"):
+            part._set(name, getattr(self, name)[point])
+        return part
+
+    def every(self, step: int) -> "Demand":
+        """Return every step-th session."""
+        chosen = np.arange(self.n_sessions) % step == 0
+        return self.take(np.flatnonzero(np.repeat(chosen, np.diff(self.session_start))))
+
+    @classmethod
+    def join(cls, parts: Sequence["Demand"]) -> "Demand":
+        """Put demands of different sessions one behind the other."""
+        whole = object.__new__(cls)
+        whole._set("n_windows", parts[0].n_windows)
+        one_row = all(part.cost.strides[0] == 0 for part in parts)
+        for name in ("gain", "window", "page", "slot", "group", *([] if one_row else ["cost"])):
+            whole._set(name, np.concatenate([getattr(part, name) for part in parts]))
+        if one_row:
+            whole._set("cost", np.broadcast_to(parts[0].cost[:1], whole.gain.shape))
+        size = np.concatenate([np.diff(part.session_start) for part in parts])
+        whole._set("session_start", np.append(0, np.cumsum(size)))
+        return whole
 
     @classmethod
     def from_points(
@@ -148,43 +189,6 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Capacity:
-    """Requests that may be spent: in each window, and altogether.
-
-    Parameters
-    ----------
-    window : (W,) float64
-        Requests a window can serve; infinity is no limit, 0 closes the window.
-    total : float, optional
-        Requests over all windows; None (or infinity) is no limit.
-    """
-
-    window: FloatArray
-    total: float | None = None
-
-    def __post_init__(self) -> None:
-        window = np.ascontiguousarray(self.window, dtype=np.float64)
-        if window.ndim != 1 or window.size == 0:
-            raise InputError(
-                f"capacity has shape {window.shape}, expected one number for each window; "
-                "pass a one-dimensional array."
-            )
-        bad = np.flatnonzero(~(window >= 0))
-        if bad.size:
-            raise InputError(
-                f"The capacity of window {bad[0]} is {window[bad[0]]}, expected 0 or more; "
-                "use infinity where there is no limit."
-            )
-        if not window.any():
-            raise InputError(
-                "Every capacity is 0, expected at least one window that can serve a request; "
-                "raise the budget."
-            )
-        object.__setattr__(self, "window", window)
-        object.__setattr__(self, "total", _total(self.total))
-
-
-@dataclass(frozen=True)
 class Limits:
     """What one session allows; None or 0 is no limit.
 
@@ -221,15 +225,6 @@ def assignment_in_input_order(arm: IntArray, order: NDArray[np.int64]) -> IntArr
     return result
 
 
-def check_match(demand: Demand, capacity: Capacity) -> None:
-    """Refuse a budget whose windows are not the windows of the demand."""
-    if capacity.window.size != demand.n_windows:
-        raise InputError(
-            f"The budget has {capacity.window.size} windows and the demand has "
-            f"{demand.n_windows}, expected the same; give one capacity for each window."
-        )
-
-
 def _gain_matrix(gain: ArrayLike) -> Gain:
     """Return (n, A) contiguous gains, float32 kept as it is."""
     matrix = np.asarray(gain)
@@ -241,11 +236,11 @@ def _gain_matrix(gain: ArrayLike) -> Gain:
             f"gain has shape {np.shape(gain)}, expected (points, arms) with at least one point "
             "and 1 to 127 arms; pass one row for each decision point."
         )
-    if not np.isfinite(matrix).all():
-        row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
+    if not (matrix < np.inf).all():
+        row = int(np.flatnonzero(~(matrix < np.inf).all(axis=1))[0])
         raise InputError(
-            f"The gain of row {row} is {matrix[row]}, expected finite numbers; "
-            "drop the row or score it again."
+            f"The gain of row {row} is {matrix[row]}, expected finite numbers, or minus infinity "
+            "where an arm is forbidden; drop the row or score it again."
         )
     return np.ascontiguousarray(matrix)
 
@@ -341,14 +336,3 @@ def _sessions(
     ids = ids[order]
     starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
     return order, np.concatenate(([0], starts, [n]))
-
-
-def _total(total: float | None) -> float | None:
-    if total is None or total == np.inf:
-        return None
-    if not total > 0:
-        raise InputError(
-            f"The total budget is {total}, expected more than 0 requests; "
-            "raise it, or leave it out for no total."
-        )
-    return float(total)

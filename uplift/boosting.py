@@ -90,7 +90,7 @@ class BoostTask:
 
     y: np.ndarray
     objective: Objective
-    weight: FloatArray | None = None
+    weight: np.ndarray | None = None
     base_margin: FloatArray | None = None
     intercept: float | None = None
 

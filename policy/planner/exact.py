@@ -1,17 +1,16 @@
 """The integer programme itself, for small problems and as the judge of the decomposition.
 
-Variables are x[i, a], row by row. Rows of the programme, all <=:
+Variables are x[i, a], row by row. Rows, all <=, and >= where something must be spent:
 
-    capacity   sum over window w of cost x <= capacity[w], divided by the row's largest cost
-    total      sum of cost x <= total, likewise
+    budget     each row of `rows`, divided by its largest cost: windows, total, services
     one arm    sum_a x[i, a] <= 1
     session    sum over a session <= per_session
     page       sum over a page of a session <= per_page
     gap        for each point i: sum over the points of its session with slot in
                [slot[i], slot[i] + min_gap) <= 1; any two requests too near share such a row
 
-HiGHS solves it through MathOpt. The prices are the duals of the capacity and total rows of the
-linear relaxation (GLOP): an integer programme has no duals of its own.
+HiGHS solves it through MathOpt. The prices are the duals of the budget's rows of the linear
+relaxation (GLOP): an integer programme has no duals of its own.
 """
 
 from typing import Any
@@ -20,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from policy.capacity import ROUND_OFF, Capacity
 from policy.planner.linear import LinearAnswer, Programme, solve_integer, solve_linear
 from policy.planner.result import Prices, Solution, earned, relative_gap
 from policy.planner.rounding import repair
-from policy.problem import ROUND_OFF, Capacity, Demand, Limits, check_match
+from policy.planner.rows import Rows
+from policy.problem import Demand, Limits
 from uplift.arrays import FloatArray
 from uplift.errors import InputError
 
-__all__ = ["solve_exact"]
+__all__ = ["find_any", "solve_exact"]
 
 PROVED = "proved optimal"
 TIME_LIMIT = "time limit"
@@ -64,20 +65,53 @@ def solve_exact(
     RuntimeError
         A solver stops without an answer though the problem has one (no request at all is one).
     """
-    check_match(demand, capacity)
+    rows = Rows.of(capacity, demand)
     if not time_limit > 0:
         raise InputError(f"time_limit is {time_limit}, expected more than 0 seconds; 60 is usual.")
-    unit = float(np.abs(demand.gain).max()) or 1.0
-    programme, scale = _programme(demand, capacity, limits, unit)
-    relaxed = solve_linear(programme)
+    unit = _unit(demand)
+    programme, scale = _programme(demand, rows, limits, unit)
     answer = solve_integer(programme, time_limit)
-    prices = _prices(relaxed, capacity, unit / scale)
+    if answer.values is None and rows.lower.any():
+        raise InputError(_nothing_found(answer.proved))
+    relaxed = solve_linear(programme)
+    price = _prices(relaxed, rows, unit / scale)
     # The solver may exceed a row by its tolerance; the repair does not.
-    arm = repair(demand, capacity, limits, _arms(demand, answer.values), prices)
+    arm = repair(demand, rows, limits, _arms(demand, answer.values), price)
+    if arm is None:
+        raise InputError(_nothing_found(answer.proved))
     gain, spend = earned(demand, arm)
     upper = max(gain, min(answer.bound, relaxed.bound) * unit)
     reason = _reason(answer.proved, relative_gap(upper, gain))
-    return Solution(arm, gain, spend, prices.window, prices.total, upper, answer.nodes, reason)
+    prices = Prices.of(price, rows.n_windows)
+    paid = rows.arm_price(price)
+    return Solution(arm, gain, spend.sum(axis=1), prices, paid, upper, answer.nodes, reason)
+
+
+def find_any(demand: Demand, rows: Rows, limits: Limits) -> NDArray[np.int8] | None:
+    """Return an assignment that violates nothing, or None where there is none."""
+    programme, _ = _programme(demand, rows, limits, _unit(demand))
+    answer = solve_integer(programme, time_limit=60.0)
+    if answer.values is None:
+        return None
+    return repair(demand, rows, limits, _arms(demand, answer.values), np.zeros(rows.count))
+
+
+def _unit(demand: Demand) -> float:
+    return float(np.abs(_known(demand)).max()) or 1.0
+
+
+def _known(demand: Demand) -> FloatArray:
+    """Gains, 0 where the arm is forbidden."""
+    known: FloatArray = np.where(np.isfinite(demand.gain), demand.gain, 0.0).astype(np.float64)
+    return known
+
+
+def _nothing_found(proved: bool) -> str:
+    why = "there is none" if proved else "none was found in the time"
+    return (
+        f"No plan gives every window what it must get within the budget and the sessions' limits "
+        f"({why}); lower least or raise the budget."
+    )
 
 
 def _reason(proved: bool, gap: float) -> str:
@@ -87,38 +121,33 @@ def _reason(proved: bool, gap: float) -> str:
 
 
 def _programme(
-    demand: Demand, capacity: Capacity, limits: Limits, unit: float
+    demand: Demand, budget: Rows, limits: Limits, unit: float
 ) -> tuple[Programme, FloatArray]:
-    """Return the programme, gains in `unit`, and the scale of its first rows: windows, total."""
+    """Return the programme, gains in `unit`, and the scale of the budget's rows."""
     n, arms = demand.gain.shape
-    spending, room, scale = _capacity_rows(demand, capacity)
+    spending, scale = _budget_rows(demand, budget)
     groups = [_session_rows(demand, limits), _page_rows(demand, limits), _gap_rows(demand, limits)]
-    matrices, most = [spending], [room]
+    matrices, most = [spending], [budget.upper / scale]
     for (row, point, count), cap in [*groups, (_arm_rows(demand), 1)]:
         matrices.append(_per_point(row, point, (count, n), arms))
         most.append(np.full(count, float(cap)))
     matrix, upper = sparse.vstack(matrices, format="csr"), np.concatenate(most)
-    objective = demand.gain.ravel().astype(np.float64) / unit
-    zero, one = np.zeros(objective.size), np.ones(objective.size)
     lowest = np.full(upper.size, -np.inf)
-    return Programme(objective, zero, one, matrix, lowest, upper, maximize=True), scale
+    must = np.flatnonzero(budget.lower > 0)
+    lowest[must] = budget.lower[must] / scale[must]
+    objective = _known(demand).ravel() / unit
+    allowed = np.isfinite(demand.gain).ravel().astype(np.float64)
+    zero = np.zeros(objective.size)
+    return Programme(objective, zero, allowed, matrix, lowest, upper, maximize=True), scale
 
 
-def _capacity_rows(demand: Demand, capacity: Capacity) -> tuple[Any, FloatArray, FloatArray]:
-    """Rows of the windows and of the total, each divided by its largest cost."""
-    n, arms = demand.gain.shape
-    cost = demand.cost.ravel()
-    column = np.arange(n * arms)
-    window = np.repeat(demand.window, arms).astype(np.int64)
-    # Without a total its row has no upper bound.
-    row = np.concatenate((window, np.full(n * arms, demand.n_windows)))
-    largest = np.zeros(demand.n_windows + 1)
-    np.maximum.at(largest, row, np.tile(cost, 2))
+def _budget_rows(demand: Demand, budget: Rows) -> tuple[Any, FloatArray]:
+    """Rows of the budget over the variables, each divided by its largest cost."""
+    place = demand.window.astype(np.int64)[:, None] * budget.lanes + budget.lane
+    rows = budget.member.T.tocsr()[place.ravel()].multiply(demand.cost.reshape(-1, 1)).T.tocsr()
+    largest = rows.max(axis=1).toarray().ravel() if rows.nnz else np.zeros(budget.count)
     scale = np.where(largest > 0, largest, 1.0)
-    entries = (np.tile(cost, 2) / scale[row], (row, np.tile(column, 2)))
-    matrix = sparse.csr_array(entries, shape=(demand.n_windows + 1, n * arms))
-    total = np.inf if capacity.total is None else capacity.total
-    return matrix, np.append(capacity.window, total) / scale, scale
+    return sparse.diags_array(1 / scale) @ rows, scale
 
 
 def _per_point(
@@ -182,9 +211,8 @@ def _arms(demand: Demand, values: FloatArray | None) -> NDArray[np.int8]:
     return np.where(chosen.any(axis=1), chosen.argmax(axis=1) + 1, 0).astype(np.int8)
 
 
-def _prices(relaxed: LinearAnswer, capacity: Capacity, unit: FloatArray) -> Prices:
-    """Duals of the relaxation's first rows in gain per request; never below 0."""
-    duals = relaxed.duals[: unit.size] * unit
-    duals = np.where(np.isfinite(np.append(capacity.window, capacity.total or np.inf)), duals, 0.0)
-    duals = np.maximum(duals, 0.0)
-    return Prices(duals[:-1], float(duals[-1]))
+def _prices(relaxed: LinearAnswer, rows: Rows, unit: FloatArray) -> FloatArray:
+    """Duals of the budget's rows, gain per request; below 0 only where something must be spent."""
+    duals = relaxed.duals[: rows.count] * unit
+    duals = np.where(rows.limited | (rows.lower > 0), duals, 0.0)
+    return np.where(rows.lower > 0, duals, np.maximum(duals, 0.0))

@@ -64,11 +64,11 @@ class IntegerAnswer:
     Parameters
     ----------
     values : (n,) float64 or None
-        None when the time ran out before any feasible point was found.
+        None when there is no feasible point, or the time ran out before one was found.
     bound : float
         Proved bound on the objective.
     proved : bool
-        Whether `values` is optimal.
+        Whether `values` is optimal, or there is no feasible point.
     nodes : int
         Nodes of the search tree.
     """
@@ -116,6 +116,8 @@ def solve_integer(programme: Programme, time_limit: float) -> IntegerAnswer:
     )
     result = mathopt.solve(model, mathopt.SolverType.HIGHS, params=parameters)
     reason, known = result.termination.reason, mathopt.TerminationReason
+    if reason is known.INFEASIBLE:
+        return IntegerAnswer(None, -np.inf, True, 0)
     if reason not in (known.OPTIMAL, known.FEASIBLE, known.NO_SOLUTION_FOUND):
         raise RuntimeError(_surprise("HiGHS", result.termination))
     found = result.has_primal_feasible_solution()
@@ -129,7 +131,9 @@ def _model(programme: Programme, *, integer: bool) -> Any:
     from ortools.math_opt import model_pb2
     from ortools.math_opt.python import mathopt
 
-    matrix = sparse.coo_array(programme.matrix)
+    by_row = sparse.csr_array(programme.matrix, copy=True)
+    by_row.sum_duplicates()  # MathOpt wants rows and columns in order
+    matrix = by_row.tocoo()
     m, n = matrix.shape
     proto = model_pb2.ModelProto()
     proto.variables.ids.extend(range(n))

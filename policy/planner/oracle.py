@@ -1,6 +1,6 @@
 """The best plan of every session at given prices.
 
-    max  sum_i (gain[i, a] - price[window[i]] cost[i, a]) x[i, a]   over the plans of a session
+    max  sum_i (gain[i, a] - price[window[i], lane[a]] cost[i, a]) x[i, a]   over a session's plans
 
 A request is taken only where its net value is above 0; ties go to no request, then to the smaller
 arm. Points that are not worth their price can never be part of a best plan, so each session is
@@ -13,19 +13,24 @@ q left on the page of j:
 
 where follow[j] is the first point that keeps the minimum gap, and q', q'' start anew on a new page.
 A cap that is not given has one state that is never used up.
+
+A run (the points of one session in one window) none of whose points gains its price is passed over
+by its highest gain per unit of cost, which is found once: most runs are, so that a pass reads few
+of the points.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from policy.planner.columns import Caps, Columns
+from policy.planner.columns import Caps, Columns, Runs
+from policy.planner.rows import Rows
 from policy.problem import Demand, Limits
 from uplift.arrays import FloatArray
 
@@ -33,52 +38,74 @@ __all__ = ["Pass", "SessionOracle"]
 
 CHUNK_SESSIONS = 4096
 MOST_CHUNKS = 64
+#: Sums of all chunks together stay below this many numbers, however many windows there are.
+MOST_SUMS = 1 << 25
+#: A quotient and a product of the same numbers differ by less than this, relatively.
+ULPS = 1e-12
 
 
 class Scratch(NamedTuple):
     """Room for one session's worthwhile points and its table, used again for every session."""
 
     row: NDArray[np.int64]
+    window: NDArray[np.int32]
+    slot: NDArray[np.int64]
+    page: NDArray[np.int32]
     net: FloatArray
     arm: NDArray[np.int8]
     follow: NDArray[np.int64]
     table: FloatArray
 
 
+T = TypeVar("T")
 Sums: TypeAlias = tuple[FloatArray, FloatArray, int]
-"""Gain of each group (W,), usage of each group (W, band), offset of the band."""
+"""Gain of each group (W,), usage of each group (W, band, L), offset of the band."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What the sessions do at one price vector; a session belongs to its first point's window.
+    """What the sessions do at one price vector, group by group: see `Demand.group`.
 
     Parameters
     ----------
-    arm : (n,) int8
-        Chosen arm of each point.
     gain : (W,) float64
         Gain of the sessions of each group.
-    usage : (W, band) float64
-        usage[g, b]: requests that group g spends in window g + offset + b.
+    usage : (W, band, L) float64
+        usage[g, b, l]: requests that group g spends in window g + offset + b and lane l.
     offset : int
-        Smallest distance from a session's first window to a window it touches.
+        Smallest distance from a session's group to a window it touches.
+    arm : (n,) int8, optional
+        Chosen arm of each point, where it was asked for.
     """
 
-    arm: NDArray[np.int8]
     gain: FloatArray
     usage: FloatArray
     offset: int
+    arm: NDArray[np.int8] | None = None
+
+    def __add__(self, other: "Pass") -> "Pass":
+        """Return what both sets of sessions do; arms are left out."""
+        low = min(self.offset, other.offset)
+        high = max(p.offset + p.usage.shape[1] for p in (self, other))
+        windows, _, lanes = self.usage.shape
+        usage = np.zeros((windows, high - low, lanes))
+        for one in (self, other):
+            begin = one.offset - low
+            usage[:, begin : begin + one.usage.shape[1]] += one.usage
+        return Pass(self.gain + other.gain, usage, low)
 
     def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
-        """Group, window and requests of every usage that is not 0."""
-        group, column = np.nonzero(self.usage)
-        return group, group + self.offset + column, self.usage[group, column]
+        """Group, place (window L + lane) and requests of every usage that is not 0."""
+        group, column, lane = np.nonzero(self.usage)
+        place = (group + self.offset + column) * self.usage.shape[2] + lane
+        return group, place, self.usage[group, column, lane]
 
     def spend(self) -> FloatArray:
-        """Return the requests spent in each window, all groups together."""
-        _, window, requests = self.entries()
-        return np.bincount(window, requests, minlength=self.gain.size).astype(np.float64)
+        """Return the requests spent in each window and lane, (W, L), all groups together."""
+        _, place, requests = self.entries()
+        shape = (self.gain.size, self.usage.shape[2])
+        spend = np.bincount(place, requests, minlength=shape[0] * shape[1])
+        return spend.reshape(shape).astype(np.float64)
 
 
 class SessionOracle:
@@ -88,47 +115,80 @@ class SessionOracle:
     ----------
     demand : Demand
     limits : Limits
+    rows : Rows
+        The budget, for the lanes of the arms.
     threads : int, optional
         Absent: the cores this process may use.
     """
 
-    def __init__(self, demand: Demand, limits: Limits, *, threads: int | None = None) -> None:
-        self._columns = Columns.of(demand)
+    def __init__(
+        self, demand: Demand, limits: Limits, rows: Rows, *, threads: int | None = None
+    ) -> None:
+        self._columns = Columns.of(demand, rows.lane)
+        self._runs = Runs.of(demand)
+        self._best = np.empty(self._runs.window.size)
+        _best_ratios(self._columns, self._runs, self._best)
         self._caps = Caps.of(limits)
         self._threads = threads or _cores()
-        self._n_windows = demand.n_windows
+        self._shape = (demand.n_windows, rows.lanes)
         self._longest = int(np.diff(demand.session_start).max())
-        low, high = _window_offsets(self._columns.window, self._columns.start)
+        low, high = _window_offsets(self._runs, demand.group)
         self._offset, self._band = int(low), int(high - low + 1)
-        self._arm = np.zeros(demand.n_points, dtype=np.int8)
         # Sums are added chunk by chunk, so the chunks must not depend on the threads.
-        chunks = int(np.clip(demand.n_sessions // CHUNK_SESSIONS, 1, MOST_CHUNKS))
+        most = min(MOST_CHUNKS, MOST_SUMS // (demand.n_windows * self._band * rows.lanes))
+        chunks = int(np.clip(demand.n_sessions // CHUNK_SESSIONS, 1, max(most, 1)))
         self._bounds = np.linspace(0, demand.n_sessions, chunks + 1).astype(np.int64)
 
-    def best_plans(self, price: FloatArray) -> Pass:
-        """Plan every session at `price` (W,), gain per unit of cost; the next call reuses `arm`."""
-        gain = np.zeros(self._n_windows)
-        usage = np.zeros((self._n_windows, self._band))
-        for chunk_gain, chunk_usage in self._chunks(np.ascontiguousarray(price)):
+    def best_plans(self, price: FloatArray, *, assign: bool = False) -> Pass:
+        """Plan every session at `price` (W, L), gain per unit of cost; `assign` asks for arms."""
+        arm = np.zeros(len(self._columns.gain) if assign else 0, dtype=np.int8)
+        gain, usage = self._zeros()
+        price = np.ascontiguousarray(price).reshape(self._shape)
+        for chunk_gain, chunk_usage in self._chunks(price, arm):
             gain += chunk_gain
             usage += chunk_usage
-        return Pass(self._arm, gain, usage, self._offset)
+        return Pass(gain, usage, self._offset, arm if assign else None)
+
+    def worthwhile(self, price: FloatArray) -> NDArray[np.int64]:
+        """Return the points with an arm that gains more than `price` (W, L) per unit of cost."""
+        price = np.ascontiguousarray(price).reshape(self._shape)
+        demand = (self._columns, self._runs)
+
+        def run(chunk: int) -> NDArray[np.int64]:
+            sessions = (self._bounds[chunk], self._bounds[chunk + 1])
+            first, last = self._columns.start[sessions[0]], self._columns.start[sessions[1]]
+            keep = np.zeros(last - first, dtype=np.bool_)
+            _mark_worthwhile(sessions, demand, self._best, (price, price.min(axis=1)), keep)
+            return np.flatnonzero(keep) + int(first)
+
+        return np.concatenate(list(self._spread(run)))
 
     def ceilings(self) -> FloatArray:
         """Price of each window from which on no arm that costs anything is worth it, (W,)."""
-        highest = np.zeros(self._n_windows)
-        _highest_ratio(self._columns, highest)
+        highest = np.zeros(self._shape[0])
+        _highest_ratios(self._columns, highest)
         return highest
 
-    def _chunks(self, price: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
+    def _zeros(self) -> tuple[FloatArray, FloatArray]:
+        windows, lanes = self._shape
+        return np.zeros(windows), np.zeros((windows, self._band, lanes))
+
+    def _chunks(
+        self, price: FloatArray, arm: NDArray[np.int8]
+    ) -> Iterator[tuple[FloatArray, FloatArray]]:
+        prices = (price, price.min(axis=1))
+
         def run(chunk: int) -> tuple[FloatArray, FloatArray]:
-            gain, usage = np.zeros(price.size), np.zeros((price.size, self._band))
-            first, last = self._bounds[chunk], self._bounds[chunk + 1]
-            sums = (gain, usage, self._offset)
-            scratch = self._scratch()
-            _plan_sessions(first, last, self._columns, self._caps, price, scratch, self._arm, sums)
+            gain, usage = self._zeros()
+            sessions = (self._bounds[chunk], self._bounds[chunk + 1])
+            demand, sums = (self._columns, self._runs, self._caps), (gain, usage, self._offset)
+            _plan_sessions(sessions, demand, self._best, prices, self._scratch(), arm, sums)
             return gain, usage
 
+        return self._spread(run)
+
+    def _spread(self, run: Callable[[int], T]) -> Iterator[T]:
+        """Run chunk by chunk, over threads; answers come in order."""
         chunks = range(self._bounds.size - 1)
         if len(chunks) == 1 or self._threads == 1:
             yield from map(run, chunks)
@@ -141,8 +201,9 @@ class SessionOracle:
         table = np.zeros(
             (n + 1, min(self._caps.session or 1, n) + 1, min(self._caps.page or 1, n) + 1)
         )
-        rows, follow = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-        return Scratch(rows, np.empty(n), np.empty(n, dtype=np.int8), follow, table)
+        kinds = (np.int64, np.int32, np.int64, np.int32, np.float64, np.int8, np.int64)
+        columns = (np.empty(n + 1, dtype=kind) for kind in kinds)
+        return Scratch(*columns, table)  # type: ignore[arg-type, call-arg]
 
 
 def _cores() -> int:
@@ -152,19 +213,33 @@ def _cores() -> int:
 
 
 @njit(nogil=True, cache=True)
-def _window_offsets(window: NDArray[np.int32], start: NDArray[np.int64]) -> tuple[int, int]:
-    """Smallest and largest distance of a point's window from its session's first window."""
+def _window_offsets(runs: Runs, group: NDArray[np.int32]) -> tuple[int, int]:
+    """Smallest and largest distance of a point's window from its session's group."""
     low, high = 0, 0
-    for session in range(start.size - 1):
-        first = start[session]
-        for row in range(first + 1, start[session + 1]):
-            distance = window[row] - window[first]
+    for session in range(runs.of_session.size - 1):
+        for run in range(runs.of_session[session], runs.of_session[session + 1]):
+            distance = runs.window[run] - group[session]
             low, high = min(low, distance), max(high, distance)
     return low, high
 
 
 @njit(nogil=True, cache=True)
-def _highest_ratio(columns: Columns, highest: FloatArray) -> None:
+def _best_ratios(columns: Columns, runs: Runs, best: FloatArray) -> None:
+    """Highest gain per unit of cost of each run, infinite where an arm that gains costs nothing."""
+    for run in range(best.size):
+        highest = -np.inf
+        for row in range(runs.start[run], runs.start[run + 1]):
+            for a in range(columns.gain.shape[1]):
+                gain, cost = columns.gain[row, a], columns.cost[row * columns.cost_step, a]
+                if cost > 0:
+                    highest = max(highest, gain / cost)
+                elif gain > 0:
+                    highest = np.inf
+        best[run] = highest
+
+
+@njit(nogil=True, cache=True)
+def _highest_ratios(columns: Columns, highest: FloatArray) -> None:
     """Raise `highest` (W,) to the largest gain per unit of cost in each window."""
     for row in range(columns.gain.shape[0]):
         window = columns.window[row]
@@ -176,148 +251,238 @@ def _highest_ratio(columns: Columns, highest: FloatArray) -> None:
 
 @njit(nogil=True, cache=True)
 def _plan_sessions(
-    first: int,
-    last: int,
-    columns: Columns,
-    caps: Caps,
-    price: FloatArray,
+    sessions: tuple[int, int],
+    demand: tuple[Columns, Runs, Caps],
+    best: FloatArray,
+    price: tuple[FloatArray, FloatArray],
     scratch: Scratch,
     arm: NDArray[np.int8],
     sums: Sums,
 ) -> None:
-    """Plan sessions first..last-1: write `arm`, add each group's gain and usage to `sums`."""
+    """Plan sessions first .. last - 1: add each group's gain and usage to `sums`, write `arm`."""
+    # Arrays are taken out of their tuples once: each taking out counts a reference.
     gain, usage, offset = sums
-    for session in range(first, last):
-        begin, end = columns.start[session], columns.start[session + 1]
-        group = columns.window[begin]
-        count = _worthwhile(begin, end, columns, price, scratch, arm)
-        if not _all_fit(count, columns, caps, scratch):
-            _drop_unplanned(count, columns, caps, scratch, arm)
+    columns, runs, caps = demand
+    start, window, of_session = runs.start, runs.window, runs.of_session
+    gains, costs, step, lane = columns.gain, columns.cost, columns.cost_step, columns.lane
+    slots, pages, groups = columns.slot, columns.page, columns.group
+    lanes, cheapest = price
+    row, at, slot, page, net, choice, follow, table = scratch
+    one_arm = gains.shape[1] == 1 and step == 0
+    for session in range(sessions[0], sessions[1]):
+        count = 0
+        for run in range(of_session[session], of_session[session + 1]):
+            there = window[run]
+            if best[run] + ULPS * abs(best[run]) <= cheapest[there]:
+                continue
+            begin, end, first = start[run], start[run + 1], count
+            if one_arm:
+                count = _above(begin, end, gains, lanes[there, 0] * costs[0, 0], row, net, count)
+                choice[first:count] = 1
+            else:
+                count = _best_arms(
+                    begin, end, gains, costs, step, lane, lanes[there], row, net, choice, count
+                )
+            at[first:count] = there
+        if count > 1:
+            for j in range(count):
+                slot[j], page[j] = slots[row[j]], pages[row[j]]
+            _keep_best(count, caps, slot, page, net, choice, follow, table)
+        group = groups[session]
         for j in range(count):
-            row = scratch.row[j]
-            if arm[row] > 0:
-                gain[group] += columns.gain[row, arm[row] - 1]
-                cost = columns.cost[row * columns.cost_step, arm[row] - 1]
-                usage[group, columns.window[row] - group - offset] += cost
+            a = choice[j] - 1
+            if a >= 0:
+                gain[group] += gains[row[j], a]
+                usage[group, at[j] - group - offset, lane[a]] += costs[row[j] * step, a]
+                if arm.size > 0:
+                    arm[row[j]] = a + 1
 
 
 @njit(nogil=True, cache=True)
-def _worthwhile(
+def _mark_worthwhile(
+    sessions: tuple[int, int],
+    demand: tuple[Columns, Runs],
+    best: FloatArray,
+    price: tuple[FloatArray, FloatArray],
+    keep: NDArray[np.bool_],
+) -> None:
+    """Mark the points of sessions first .. last - 1 that have an arm worth its price."""
+    columns, runs = demand
+    start, window, of_session = runs.start, runs.window, runs.of_session
+    gains, costs, step, lane = columns.gain, columns.cost, columns.cost_step, columns.lane
+    lanes, cheapest = price
+    first = columns.start[sessions[0]]
+    for run in range(of_session[sessions[0]], of_session[sessions[1]]):
+        if best[run] + ULPS * abs(best[run]) <= cheapest[window[run]]:
+            continue
+        for i in range(start[run], start[run + 1]):
+            for a in range(gains.shape[1]):
+                if gains[i, a] > lanes[window[run], lane[a]] * costs[i * step, a]:
+                    keep[i - first] = True
+
+
+@njit(nogil=True, cache=True)
+def _above(
     begin: int,
     end: int,
-    columns: Columns,
-    price: FloatArray,
-    scratch: Scratch,
-    arm: NDArray[np.int8],
+    gains: FloatArray,
+    paid: float,
+    row: NDArray[np.int64],
+    net: FloatArray,
+    count: int,
 ) -> int:
-    """Choose the best arm of each point by itself; list the points with net value above 0."""
-    count = 0
-    for row in range(begin, end):
-        best, choice = 0.0, 0
-        for a in range(columns.gain.shape[1]):
-            paid = price[columns.window[row]] * columns.cost[row * columns.cost_step, a]
-            net = columns.gain[row, a] - paid
-            if net > best:
-                best, choice = net, a + 1
-        arm[row] = choice
-        if choice > 0:
-            scratch.row[count], scratch.net[count], scratch.arm[count] = row, best, choice
-            count += 1
+    """List the points of a run that gain more than the one arm pays."""
+    for i in range(begin, end):
+        row[count], net[count] = i, gains[i, 0] - paid
+        count += gains[i, 0] > paid
     return count
 
 
 @njit(nogil=True, cache=True)
-def _all_fit(count: int, columns: Columns, caps: Caps, scratch: Scratch) -> bool:
+def _best_arms(
+    begin: int,
+    end: int,
+    gains: FloatArray,
+    costs: FloatArray,
+    step: int,
+    lane: NDArray[np.int64],
+    price: FloatArray,
+    row: NDArray[np.int64],
+    net: FloatArray,
+    choice: NDArray[np.int8],
+    count: int,
+) -> int:
+    """List the points of a run with an arm worth its price, and the best such arm of each."""
+    for i in range(begin, end):
+        highest, arm = 0.0, 0
+        for a in range(gains.shape[1]):
+            left = gains[i, a] - price[lane[a]] * costs[i * step, a]
+            if left > highest:
+                highest, arm = left, a + 1
+        row[count], net[count], choice[count] = i, highest, arm
+        count += arm > 0
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _keep_best(
+    count: int,
+    caps: Caps,
+    slot: NDArray[np.int64],
+    page: NDArray[np.int32],
+    net: FloatArray,
+    choice: NDArray[np.int8],
+    follow: NDArray[np.int64],
+    table: FloatArray,
+) -> None:
+    """Keep the best plan among a session's worthwhile points; set the choice of the others to 0."""
+    if _all_fit(count, caps, slot, page):
+        return
+    # A cap that this session cannot reach is no cap: one state, never used up.
+    in_session = caps.session if 0 < caps.session < count else 0
+    on_page = caps.page if 0 < caps.page < count else 0
+    _follow(count, caps.gap, slot, follow)
+    if in_session == 0 and on_page == 0:
+        _keep_apart(count, net, choice, follow, table[:, 0, 0])
+    else:
+        _backward(count, in_session, on_page, page, net, follow, table)
+        _forward(count, in_session, on_page, page, choice, follow, table)
+
+
+@njit(nogil=True, cache=True)
+def _all_fit(count: int, caps: Caps, slot: NDArray[np.int64], page: NDArray[np.int32]) -> bool:
     """Whether all worthwhile points of a session can be requested together."""
     if caps.session > 0 and count > caps.session:
         return False
     on_page = 1
     for j in range(1, count):
-        row, before = scratch.row[j], scratch.row[j - 1]
-        if columns.slot[row] - columns.slot[before] < caps.gap:
+        if slot[j] - slot[j - 1] < caps.gap:
             return False
-        on_page = on_page + 1 if columns.page[row] == columns.page[before] else 1
+        on_page = on_page + 1 if page[j] == page[j - 1] else 1
         if caps.page > 0 and on_page > caps.page:
             return False
     return True
 
 
 @njit(nogil=True, cache=True)
-def _drop_unplanned(
-    count: int, columns: Columns, caps: Caps, scratch: Scratch, arm: NDArray[np.int8]
-) -> None:
-    """Keep the best plan among the worthwhile points; set the arm of the others to 0."""
-    # A cap that this session cannot reach is no cap: one state, never used up.
-    in_session = caps.session if 0 < caps.session < count else 0
-    on_page = caps.page if 0 < caps.page < count else 0
-    _follow(count, columns, caps.gap, scratch)
-    _backward(count, columns, in_session, on_page, scratch)
-    _forward(count, columns, in_session, on_page, scratch, arm)
-
-
-@njit(nogil=True, cache=True)
-def _follow(count: int, columns: Columns, gap: int, scratch: Scratch) -> None:
+def _follow(count: int, gap: int, slot: NDArray[np.int64], follow: NDArray[np.int64]) -> None:
     """First point after j whose slot keeps the minimum gap."""
     ahead = 0
     for j in range(count):
         ahead = max(ahead, j + 1)
-        slot = columns.slot[scratch.row[j]]
-        while ahead < count and columns.slot[scratch.row[ahead]] - slot < gap:
+        while ahead < count and slot[ahead] - slot[j] < gap:
             ahead += 1
-        scratch.follow[j] = ahead
+        follow[j] = ahead
 
 
 @njit(nogil=True, cache=True)
-def _same_page(j: int, other: int, count: int, columns: Columns, scratch: Scratch) -> bool:
-    return other < count and columns.page[scratch.row[other]] == columns.page[scratch.row[j]]
+def _keep_apart(
+    count: int,
+    net: FloatArray,
+    choice: NDArray[np.int8],
+    follow: NDArray[np.int64],
+    value: FloatArray,
+) -> None:
+    """Solve the programme where no cap can bind: value[j] = max(value[j + 1], net + later)."""
+    value[count] = 0.0
+    for j in range(count - 1, -1, -1):
+        value[j] = max(value[j + 1], net[j] + value[follow[j]])
+    ahead = 0
+    for j in range(count):
+        if j >= ahead and value[j] > value[j + 1]:
+            ahead = follow[j]
+        else:
+            choice[j] = 0
 
 
 @njit(nogil=True, cache=True)
 def _backward(
-    count: int, columns: Columns, in_session: int, on_page: int, scratch: Scratch
+    count: int,
+    in_session: int,
+    on_page: int,
+    page: NDArray[np.int32],
+    net: FloatArray,
+    follow: NDArray[np.int64],
+    table: FloatArray,
 ) -> None:
     """Fill table[j, k, q]; k = 0 and j = count are worth nothing."""
-    table = scratch.table
     most, full = max(in_session, 1), max(on_page, 1)
     use, use_page = min(in_session, 1), min(on_page, 1)
-    table[count, :, :] = 0.0
+    table[count, : most + 1, : full + 1] = 0.0
     for j in range(count - 1, -1, -1):
-        table[j, 0, :] = 0.0
-        follow, net = scratch.follow[j], scratch.net[j]
-        stays = _same_page(j, j + 1, count, columns, scratch)
-        returns = _same_page(j, follow, count, columns, scratch)
-        for k in range(1, most + 1):
-            for q in range(full + 1):
+        ahead = follow[j]
+        stays = j + 1 < count and page[j + 1] == page[j]
+        returns = ahead < count and page[ahead] == page[j]
+        for q in range(full + 1):
+            table[j, 0, q] = 0.0
+            for k in range(1, most + 1):
                 value = table[j + 1, k, q if stays else full]
                 if q > 0:
-                    taken = net + table[follow, k - use, q - use_page if returns else full]
-                    value = max(value, taken)
+                    later = table[ahead, k - use, q - use_page if returns else full]
+                    value = max(value, net[j] + later)
                 table[j, k, q] = value
 
 
 @njit(nogil=True, cache=True)
 def _forward(
     count: int,
-    columns: Columns,
     in_session: int,
     on_page: int,
-    scratch: Scratch,
-    arm: NDArray[np.int8],
+    page: NDArray[np.int32],
+    choice: NDArray[np.int8],
+    follow: NDArray[np.int64],
+    table: FloatArray,
 ) -> None:
     """Read the best plan from the table."""
-    table = scratch.table
     full = max(on_page, 1)
     j, k, q = 0, max(in_session, 1), full
     while j < count:
-        take = (
-            table[j, k, q]
-            > table[j + 1, k, q if _same_page(j, j + 1, count, columns, scratch) else full]
-        )
-        ahead = scratch.follow[j] if take else j + 1
-        for skipped in range(j + 1 if take else j, ahead):
-            arm[scratch.row[skipped]] = 0
+        stays = j + 1 < count and page[j + 1] == page[j]
+        take = table[j, k, q] > table[j + 1, k, q if stays else full]
+        ahead = follow[j] if take else j + 1
+        choice[j + 1 if take else j : ahead] = 0
         if take:
             k -= min(in_session, 1)
             q -= min(on_page, 1)
-        q = q if _same_page(j, ahead, count, columns, scratch) else full
+        q = q if ahead < count and page[ahead] == page[j] else full
         j = ahead

@@ -16,24 +16,27 @@ TINY = 1e-300
 
 @dataclass(frozen=True)
 class Prices:
-    """Worth of one more request: in each window, and of the total budget on top.
+    """Worth of one more request: in each window, of the total on top, of each service on top.
 
     Parameters
     ----------
     window : (W,) float64
-        Dual of each window's capacity, gain per request, >= 0.
+        Dual of each window's capacity, gain per request; below 0 where `least` subsidises.
     total : float
         Dual of the total row, gain per request, >= 0; 0 when there is no total.
+    service : (S, W + 1) float64, optional
+        Duals of each service's windows and, last, of its total, >= 0.
     """
 
     window: FloatArray
     total: float = 0.0
+    service: FloatArray | None = None
 
     def __post_init__(self) -> None:
         window = np.ascontiguousarray(self.window, dtype=np.float64)
-        if window.ndim != 1 or not (np.isfinite(window) & (window >= 0)).all():
+        if window.ndim != 1 or not np.isfinite(window).all():
             raise InputError(
-                "The window prices are not all finite and 0 or more, expected one such price for "
+                "The window prices are not all finite, expected one finite price for "
                 "each window; take them from an earlier plan or leave them out."
             )
         if not 0 <= self.total < np.inf:
@@ -41,11 +44,31 @@ class Prices:
                 f"The total price is {self.total}, expected a finite price, 0 or more; "
                 "take it from an earlier plan or leave it out."
             )
+        width = window.size + 1
+        service = np.zeros((0, width)) if self.service is None else self.service
+        if service.shape[1:] != (width,) or not (np.isfinite(service) & (service >= 0)).all():
+            raise InputError(
+                f"The service prices have shape {service.shape}, expected finite prices, 0 or "
+                f"more, for {window.size} windows and the total of each service."
+            )
         object.__setattr__(self, "window", window)
+        object.__setattr__(self, "service", service)
+
+    @classmethod
+    def of(cls, vector: FloatArray, n_windows: int) -> "Prices":
+        """Read prices of rows, (R,), in their order."""
+        services = vector[n_windows + 1 :].reshape(-1, n_windows + 1)
+        return cls(vector[:n_windows], max(0.0, float(vector[n_windows])), services)
+
+    @property
+    def vector(self) -> FloatArray:
+        """Return the prices in the order of `policy.planner.rows.Rows`, (R,)."""
+        services = np.empty(0) if self.service is None else self.service.ravel()
+        return np.concatenate((self.window, [self.total], services))
 
     @property
     def combined(self) -> FloatArray:
-        """What a point of each window pays per unit of cost: window + total."""
+        """What a point of each window pays per unit of cost beside services: window + total."""
         return self.window + self.total
 
 
@@ -61,10 +84,10 @@ class Solution:
         Sum of the gains of the chosen arms.
     spend : (W,) float64
         Requests spent in each window.
-    price : (W,) float64
-        Dual of each window's capacity, gain per request.
-    total_price : float
-        Dual of the total row; 0 when there is none.
+    prices : Prices
+        Duals of the rows; as `solve_decomposition(start=...)` takes them.
+    arm_price : (W, A) float64
+        What each arm pays per unit of cost in each window, all rows together.
     upper_bound : float
         No assignment within the budget gains more.
     iterations : int
@@ -76,8 +99,8 @@ class Solution:
     arm: NDArray[np.int8]
     gain: float
     spend: FloatArray
-    price: FloatArray
-    total_price: float
+    prices: Prices
+    arm_price: FloatArray
     upper_bound: float
     iterations: int
     reason: str
@@ -88,14 +111,19 @@ class Solution:
         return float(self.spend.sum())
 
     @property
-    def window_price(self) -> FloatArray:
-        """What a point of each window pays per unit of cost: price + total_price."""
-        return self.price + self.total_price
+    def price(self) -> FloatArray:
+        """Dual of each window's capacity, (W,)."""
+        return self.prices.window
 
     @property
-    def prices(self) -> Prices:
-        """Both prices, as `solve_decomposition(start=...)` takes them."""
-        return Prices(self.price, self.total_price)
+    def total_price(self) -> float:
+        """Dual of the total row; 0 when there is none."""
+        return self.prices.total
+
+    @property
+    def window_price(self) -> FloatArray:
+        """What a point of each window pays per unit of cost beside services: price + total."""
+        return self.prices.combined
 
     @property
     def gap(self) -> float:
@@ -109,10 +137,11 @@ def relative_gap(upper: float, lower: float) -> float:
 
 
 def earned(demand: Demand, arm: NDArray[np.int8]) -> tuple[float, FloatArray]:
-    """Gain and spend per window of an assignment, summed again from the demand."""
+    """Gain, and spend of each window and arm (W, A), summed again from the demand."""
     rows = np.flatnonzero(arm)
     column = arm[rows] - 1
     gain = float(demand.gain[rows, column].sum(dtype=np.float64))
-    cost = demand.cost[rows, column]
-    spend = np.bincount(demand.window[rows], cost, minlength=demand.n_windows)
-    return gain, spend.astype(np.float64)
+    place = demand.window[rows].astype(np.int64) * demand.n_arms + column
+    shape = (demand.n_windows, demand.n_arms)
+    spend = np.bincount(place, demand.cost[rows, column], minlength=shape[0] * shape[1])
+    return gain, spend.reshape(shape).astype(np.float64)

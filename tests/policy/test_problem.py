@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.problem import Capacity, Demand, Limits, assignment_in_input_order, check_match
+from policy.capacity import Capacity
+from policy.problem import Demand, Limits, assignment_in_input_order
 from uplift.errors import InputError
 
 
@@ -135,7 +136,7 @@ def test_budget_takes_closed_and_unlimited_windows():
 
 def test_budget_for_other_windows_is_told():
     with pytest.raises(InputError, match="The budget has 3 windows and the demand has 2"):
-        check_match(small(), Capacity(np.ones(3)))
+        Capacity(np.ones(3)).check_match(2, 1)
 
 
 @pytest.mark.parametrize(

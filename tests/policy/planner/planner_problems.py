@@ -5,22 +5,48 @@ import itertools
 import numpy as np
 from hypothesis import strategies as st
 
-from policy.problem import Capacity, Demand, Limits
+from policy.capacity import Capacity, Service
+from policy.problem import Demand, Limits
 
 
 def violations(demand, capacity, limits, arm):
     """Every limit that `arm` breaks, in words."""
-    spent = [0.0] * demand.n_windows
-    for i in range(demand.n_points):
-        if arm[i] > 0:
-            spent[demand.window[i]] += demand.cost[i, arm[i] - 1]
-    found = [f"window {w}" for w, s in enumerate(spent) if s > capacity.window[w] * (1 + 2e-9)]
-    if capacity.total is not None and sum(spent) > capacity.total * (1 + 2e-9):
-        found.append("total")
+    found = budget_violations(demand, capacity, arm)
+    found += [f"forbidden at {i}" for i, a in enumerate(arm) if a and demand.gain[i, a - 1] < -1e9]
     for s in range(demand.n_sessions):
         rows = range(demand.session_start[s], demand.session_start[s + 1])
         found += session_violations(demand, limits, s, [i for i in rows if arm[i] > 0])
     return found
+
+
+def budget_violations(demand, capacity, arm):
+    unlimited = [np.inf] * demand.n_windows
+    arms = range(1, demand.n_arms + 1)
+    found = exceeded("", spent(demand, arm, arms), capacity.window, capacity.total)
+    for service in capacity.services:
+        windows = unlimited if service.window is None else service.window
+        used = spent(demand, arm, service.arms)
+        found += exceeded(f"{service.name} ", used, windows, service.total)
+    if capacity.least is not None:
+        lowest = spent(demand, arm, arms)
+        found += [f"least {w}" for w, s in enumerate(lowest) if s < capacity.least[w] * (1 - 2e-9)]
+    return found
+
+
+def exceeded(name, spend, windows, total):
+    found = [f"{name}window {w}" for w, s in enumerate(spend) if s > windows[w] * (1 + 2e-9)]
+    if total is not None and sum(spend) > total * (1 + 2e-9):
+        found.append(f"{name}total")
+    return found
+
+
+def spent(demand, arm, arms):
+    """Requests that some arms spend in each window."""
+    spend = [0.0] * demand.n_windows
+    for i in range(demand.n_points):
+        if arm[i] > 0 and arm[i] in arms:
+            spend[demand.window[i]] += demand.cost[i, arm[i] - 1]
+    return spend
 
 
 def session_violations(demand, limits, session, taken):
@@ -45,11 +71,14 @@ def assignments(demand):
 
 
 def brute_force(demand, capacity, limits):
-    """The best gain over all assignments."""
+    """The best gain over all assignments; minus infinity where none is allowed."""
     return max(
-        total_gain(demand, arm)
-        for arm in assignments(demand)
-        if not violations(demand, capacity, limits, arm)
+        (
+            total_gain(demand, arm)
+            for arm in assignments(demand)
+            if not violations(demand, capacity, limits, arm)
+        ),
+        default=-np.inf,
     )
 
 
@@ -78,6 +107,28 @@ def random_problem(seed, *, points=8, arms=1, windows=3, sessions=3, whole_costs
         min_gap=int(rng.integers(0, 6)),
     )
     return demand, Capacity(room, total), limits
+
+
+def hard_problem(seed, **options):
+    """The same with services, forbidden arms and windows that must get something."""
+    demand, capacity, limits = random_problem(seed, **options)
+    rng = np.random.default_rng(seed + 1)
+    gain = demand.gain.copy()
+    gain[rng.random(gain.shape) < 0.15] = -np.inf
+    columns = (demand.window, demand.n_windows, demand.session_start, demand.page, demand.slot)
+    demand = Demand(gain, demand.cost, *columns)
+    services = [random_service(rng, demand, name) for name in "pq"[: rng.integers(0, 3)]]
+    least = rng.uniform(0, 2.5, demand.n_windows) * (rng.random(demand.n_windows) < 0.5)
+    room = np.maximum(capacity.window, least)
+    total = None if capacity.total is None else max(capacity.total, least.sum())
+    return demand, Capacity(room, total, least, tuple(services)), limits
+
+
+def random_service(rng, demand, name):
+    arms = np.flatnonzero(rng.random(demand.n_arms) < 0.7) + 1
+    windows = None if rng.random() < 0.3 else rng.uniform(0, demand.n_points, demand.n_windows)
+    total = None if rng.random() < 0.5 else float(rng.uniform(0.5, demand.n_points))
+    return Service(tuple(arms) or (1,), windows, total, name)
 
 
 def feed(n_sessions, *, points=20, windows=24, arms=1, seed=0, decimals=None):
@@ -117,13 +168,23 @@ problems = st.builds(
     whole_costs=st.booleans(),
     ties=st.booleans(),
 )
-larger_problems = st.builds(
-    random_problem,
+larger = {
+    "points": st.integers(5, 60),
+    "arms": st.integers(1, 3),
+    "windows": st.integers(1, 6),
+    "sessions": st.integers(1, 12),
+    "whole_costs": st.booleans(),
+    "ties": st.booleans(),
+}
+larger_problems = st.builds(random_problem, st.integers(0, 10**6), **larger)
+hard_problems = st.builds(hard_problem, st.integers(0, 10**6), **larger)
+small_hard_problems = st.builds(
+    hard_problem,
     st.integers(0, 10**6),
-    points=st.integers(5, 60),
-    arms=st.integers(1, 3),
-    windows=st.integers(1, 6),
-    sessions=st.integers(1, 12),
+    points=st.integers(1, 6),
+    arms=st.integers(1, 2),
+    windows=st.integers(1, 3),
+    sessions=st.integers(1, 4),
     whole_costs=st.booleans(),
     ties=st.booleans(),
 )

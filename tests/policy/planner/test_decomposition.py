@@ -6,17 +6,20 @@ from planner_problems import (
     brute_force,
     day_budget,
     feed,
+    hard_problems,
     larger_problems,
     problems,
     random_problem,
+    small_hard_problems,
     total_gain,
     violations,
 )
 
+from policy.capacity import Capacity
 from policy.planner.decomposition import solve_decomposition
 from policy.planner.exact import solve_exact
 from policy.planner.result import Prices
-from policy.problem import Capacity, Demand, Limits, assignment_in_input_order
+from policy.problem import Demand, Limits, assignment_in_input_order
 from uplift.errors import InputError
 
 many = settings(max_examples=200, deadline=None, derandomize=True)
@@ -53,6 +56,35 @@ def test_brackets_the_exact_answer(problem):
     assert solution.gain <= exact.gain + 1e-9
     assert exact.gain <= solution.upper_bound + 1e-9
     assert solution.iterations < 60
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(small_hard_problems)
+def test_services_leasts_and_forbidden_arms_bracket_the_best_of_all_assignments(problem):
+    best = brute_force(*problem)
+    if best == -np.inf:
+        with pytest.raises(InputError, match="must get"):
+            solve_decomposition(*problem)
+        return
+    solution = solve_decomposition(*problem)
+    check_certificate(problem, solution)
+    assert solution.gain <= best + 1e-9
+    assert best <= solution.upper_bound + 1e-9
+
+
+@many
+@given(hard_problems)
+def test_services_leasts_and_forbidden_arms_bracket_the_exact_answer(problem):
+    try:
+        exact = solve_exact(*problem)
+    except InputError:
+        with pytest.raises(InputError, match="must get"):
+            solve_decomposition(*problem)
+        return
+    solution = solve_decomposition(*problem)
+    check_certificate(problem, solution)
+    assert solution.gain <= exact.gain + 1e-9
+    assert exact.gain <= solution.upper_bound + 1e-9
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

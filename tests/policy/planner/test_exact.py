@@ -10,8 +10,9 @@ from planner_problems import (
     violations,
 )
 
+from policy.capacity import Capacity
 from policy.planner.exact import solve_exact
-from policy.problem import Capacity, Demand, Limits
+from policy.problem import Demand, Limits
 from uplift.errors import InputError
 
 few = settings(max_examples=60, deadline=None, derandomize=True)
@@ -56,14 +57,15 @@ def test_doubling_the_budget_never_lowers_the_gain(problem):
 
 
 def test_prices_are_the_duals_of_the_relaxation():
-    # Capacity for 2.5 of the gains 3, 2, 1: one more request is worth the last, half served gain.
-    demand, _ = Demand.from_points([3.0, 2.0, 1.0], [1.0])
-    solution = solve_exact(demand, Capacity(np.array([2.5])), Limits())
-    assert solution.price == pytest.approx([1.0])
+    # Capacity for 2.5 of the gains 3, 2, 1 at a cost of a half: one more unit is worth two of the
+    # last, half served gain.
+    demand, _ = Demand.from_points([3.0, 2.0, 1.0], [0.5])
+    solution = solve_exact(demand, Capacity(np.array([1.25])), Limits())
+    assert solution.price == pytest.approx([2.0])
     assert solution.total_price == 0.0
-    solution = solve_exact(demand, Capacity(np.array([np.inf]), 1.5), Limits())
+    solution = solve_exact(demand, Capacity(np.array([np.inf]), 0.75), Limits())
     assert solution.price == pytest.approx([0.0])
-    assert solution.total_price == pytest.approx(2.0)
+    assert solution.total_price == pytest.approx(4.0)
     assert solution.reason == "proved optimal"
 
 

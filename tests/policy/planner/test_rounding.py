@@ -3,22 +3,24 @@ import pytest
 from hypothesis import given, settings
 from planner_problems import larger_problems, total_gain, violations
 
+from policy.capacity import Capacity
 from policy.planner.oracle import SessionOracle
-from policy.planner.result import Prices
 from policy.planner.rounding import repair
-from policy.problem import Capacity, Demand, Limits
+from policy.planner.rows import Rows
+from policy.problem import Demand, Limits
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(larger_problems)
 def test_violates_nothing_from_any_prices(problem):
     demand, capacity, limits = problem
-    oracle = SessionOracle(demand, limits)
+    rows = Rows.of(capacity, demand)
+    oracle = SessionOracle(demand, limits, rows)
     for price in (0.0, 0.2, 1.0):
-        prices = Prices(np.full(demand.n_windows, price))
-        planned = oracle.best_plans(prices.combined).arm
+        prices = np.where(rows.limited, price, 0.0)
+        planned = oracle.best_plans(rows.combined(prices), assign=True).arm
         before = planned.copy()
-        arm = repair(demand, capacity, limits, planned, prices)
+        arm = repair(demand, rows, limits, planned, prices)
         assert violations(*problem, arm) == []
         np.testing.assert_array_equal(planned, before)
         if not violations(*problem, planned):
@@ -27,9 +29,9 @@ def test_violates_nothing_from_any_prices(problem):
 
 def repaired(gain, cost, capacity, arm, total=None, **columns):
     demand, _ = Demand.from_points(gain, cost, **columns)
-    prices = Prices(np.ones(demand.n_windows))
-    capacity = Capacity(np.asarray(capacity, dtype=float), total)
-    return repair(demand, capacity, Limits(per_session=1), np.asarray(arm, dtype=np.int8), prices)
+    rows = Rows.of(Capacity(np.asarray(capacity, dtype=float), total), demand)
+    prices = np.append(np.ones(demand.n_windows), 0.0)
+    return repair(demand, rows, Limits(per_session=1), np.asarray(arm, dtype=np.int8), prices)
 
 
 def test_drops_the_least_gain_per_cost():

@@ -128,7 +128,7 @@ def _plan_notes(report: Table, refused: bool) -> Iterator[str]:
 
 def _feedback(ratio: Table) -> str:
     """Say by how much the rule's own requests change its spend; the budget holds in service."""
-    found = f"the rule's spend in service is {shown(ratio)} times that along the logged sessions"
+    found = f"the rule’s spend in service is {shown(ratio)} times that along the logged sessions"
     if ratio["lower"] is None or ratio["lower"] <= 1 <= ratio["upper"]:
         return f"Feedback: {found}, which is not distinguishable from 1; prices leave it out."
     return (

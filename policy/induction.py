@@ -14,6 +14,9 @@ over all sessions that reach the place. The next place is a later one, so one sw
 to the first is exact; where several positions or pages share a place, a session may stay in it or
 come back, and sweeps are repeated until nothing changes (each session ends, so they contract).
 
+V counts each gain as the model predicts it along logged sessions: it does not know that a request
+now may change the gains of later ones, nor what it does beyond the outcome's horizon.
+
 A cap that no session of the log can use up is no cap; where no limit is left R is exactly 0.
 
 Source: optimal stopping with several rights, Haggstrom 1967; approximate dynamic programming by

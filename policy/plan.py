@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy.budget import Budget
+from policy.capacity import Capacity
 from policy.places import Places
-from policy.problem import Capacity, Demand, Limits, assignment_in_input_order
+from policy.problem import Demand, Limits, assignment_in_input_order
 from policy.reserve import ReserveTable
 from policy.rule import PriceRule
 from policy.shrinkage import Shrinkage, Shrunk
@@ -175,7 +176,9 @@ def plan_requests(
     shrink : share in [0, 1) of their distance to each arm's mean that gains are moved, for gains
         too spread; ``1 - slope`` of the report's calibration is what the held-out users say
     reserve : whether requests are kept back for later in the session; if not, the rule is a
-        threshold on the price
+        threshold on the price. The reserve counts gains as the model does, one decision at a time:
+        where a request does good beyond the outcome's horizon, waiting costs more than it knows
+        (`benchmarks/reserve.py`, rolled out)
     gap : relative gap to certify
     exact : solve by branch and bound (small logs) instead of decomposition
     progress : called with iteration, upper and lower bound

@@ -17,8 +17,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from policy.capacity import Capacity
 from policy.feedback import Logged
-from policy.problem import Capacity, Demand, Limits
+from policy.problem import Demand, Limits
 from policy.reserve import ReserveTable
 from policy.rule import TIE_TOLERANCE
 from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray

@@ -10,7 +10,7 @@ change what they meet (`policy.feedback`), and rolled out on fresh users; the un
 comes of ignoring that. Spend is over the budget; +- is one standard error, for the roll-out with
 that of the feedback. The first table's gains are what the rule is made for: purchases within ten
 slots, one decision at a time. Purchases of whole sessions, rolled out, also count what a request
-does after these slots, which neither rule knows.
+does after these slots and to later gains, which neither rule knows.
 """
 
 import sys

@@ -29,11 +29,11 @@ import numpy as np
 from numba import njit
 
 from policy.places import Places
-from policy.problem import Demand, Limits
+from policy.problem import Demand, Gain, Limits
 from policy.reserve import ReserveTable
 from uplift.arrays import BoolArray, FloatArray, IntArray
 
-__all__ = ["induce", "price_levels"]
+__all__ = ["gain_per_cost", "induce", "price_levels"]
 
 #: Shares of decision points that are worth more than a price of the table.
 LEVEL_SHARES = (0.6, 0.4, 0.28, 0.2, 0.14, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.003, 0.001)
@@ -95,11 +95,21 @@ def induce(demand: Demand, place: IntArray, places: Places, limits: Limits) -> R
 
 def price_levels(demand: Demand) -> FloatArray:
     """Return the prices of a table: 0, some quantiles of gain per cost, the highest of them."""
-    cost = np.where(demand.cost > 0, demand.cost, np.inf)
-    ratio = (demand.gain / cost).max(axis=1)
-    top = max(float(ratio.max()), 0.0)
+    ratio = gain_per_cost(demand.gain, demand.cost)
+    top = float(ratio.max())
     inner = np.quantile(ratio, [1 - share for share in LEVEL_SHARES])
     return np.unique(np.concatenate([[0.0], inner[inner > 0], [top]]))
+
+
+def gain_per_cost(gain: Gain, cost: FloatArray) -> FloatArray:
+    """Return the price from which on no arm that costs is worth it at each point, 0 or more, (n,).
+
+    gain (n, A), minus infinity where an arm is forbidden; cost (n, A) or one row
+    """
+    cost = np.broadcast_to(cost, gain.shape)
+    ratio = np.divide(gain, cost, out=np.zeros(gain.shape), where=(cost > 0) & (gain > 0))
+    highest: FloatArray = ratio.max(axis=1)
+    return highest
 
 
 def _states(demand: Demand, limits: Limits) -> _States:

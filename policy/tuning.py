@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from policy.capacity import Capacity
 from policy.feedback import Logged
+from policy.induction import gain_per_cost
 from policy.problem import Demand, Limits
 from policy.reserve import ReserveTable
 from policy.rule import TIE_TOLERANCE
 from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from uplift.clusters import Estimate
+from uplift.errors import InputError
 from uplift.hashing import hash_uniform
 
 __all__ = ["RuleWalk", "Spending", "tune", "tune_in_service"]
@@ -108,8 +110,7 @@ class RuleWalk:
     def highest(self) -> FloatArray:
         """Return the price of each window from which on nothing that costs is worth it, (W,)."""
         log, result = self._log, np.zeros(self.n_windows)
-        cost = np.where(log.cost > 0, log.cost, np.inf)
-        np.maximum.at(result, log.window, np.maximum((log.gain / cost).max(axis=1), 0.0))
+        np.maximum.at(result, log.window, gain_per_cost(log.gain, log.cost))
         return result
 
     def spending(self, price: FloatArray, tie_share: FloatArray) -> Spending:
@@ -143,7 +144,17 @@ def tune(walk: RuleWalk, capacity: Capacity) -> tuple[FloatArray, FloatArray]:
     ----------
     walk : the rule's way through the planned log
     capacity : requests that each window, and all together, may spend
+
+    Raises
+    ------
+    InputError
+        The capacity has rows that one price a window cannot meet.
     """
+    if not capacity.is_laminar:
+        raise InputError(
+            "The capacity has services or least requests, expected windows and a total alone: a "
+            "rule has one price a window; plan without them."
+        )
     top, no_ties = walk.highest(), np.zeros(len(capacity.window))
     own = _search(walk, top, lambda w, p: w.spending(p, no_ties).spend > capacity.window)
     total, least = capacity.total, 0.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from offline_eval.feed import roll_out, simulate
 from offline_eval.policies import walk
 from policy.budget import Budget
-from policy.capacity import Capacity
+from policy.capacity import Capacity, Service
 from policy.feedback import Logged
 from policy.induction import induce
 from policy.places import Places
@@ -17,6 +17,7 @@ from policy.plan import plan_requests
 from policy.problem import Demand, Limits
 from policy.tuning import RuleWalk, tune, tune_in_service
 from uplift.clusters import ratio_estimate
+from uplift.errors import InputError
 from uplift.log import RequestLog
 from uplift.schema import LogSchema
 from uplift.scores import Scores
@@ -178,6 +179,39 @@ def test_nothing_to_gain_spends_nothing():
     fast = RuleWalk(demand, place, induce(demand, place, places, Limits(1)), Limits(1))
     price, share = tune(fast, Capacity(np.ones(1)))
     assert (price.tolist(), fast.spending(price, share).gain) == ([0.0], 0.0)
+
+
+def two_points(gain):
+    return Demand(
+        gain=np.array(gain),
+        cost=np.broadcast_to(np.array([0.0, 1.0]), (2, 2)),
+        window=np.zeros(2, np.int32),
+        n_windows=1,
+        session_start=np.array([0, 2]),
+        page=np.zeros(2, np.int32),
+        slot=np.arange(2),
+    )
+
+
+def test_forbidden_arms_are_not_given():
+    demand = two_points([[-np.inf, 2.0], [0.5, -np.inf]])
+    place, places = np.zeros(2, np.int64), Places(1, np.zeros(1, np.int64))
+    table = induce(demand, place, places, Limits(per_session=1))
+    assert np.isfinite(table.value).all()
+    fast = RuleWalk(demand, place, table, Limits(per_session=1))
+    assert fast.highest().tolist() == [2.0]
+    price, share = tune(fast, Capacity(np.ones(1)))
+    arm, asked = fast.choices(price, share)
+    assert (arm[0], asked.tolist()) == (2, [1.0, 0.0])
+
+
+@pytest.mark.parametrize("more", [{"least": np.ones(1)}, {"services": (Service((1,), total=3),)}])
+def test_rows_that_one_price_cannot_meet_are_refused(more):
+    demand, place = two_points(np.ones((2, 2))), np.zeros(2, np.int64)
+    table = induce(demand, place, Places(1, np.zeros(1, np.int64)), Limits())
+    fast = RuleWalk(demand, place, table, Limits())
+    with pytest.raises(InputError, match="services or least requests, expected windows and a"):
+        tune(fast, Capacity(np.full(1, 2.0), **more))
 
 
 def test_in_service_the_feedback_meets_the_capacity(feed_scores):

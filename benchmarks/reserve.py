@@ -6,11 +6,13 @@ One simulated log to learn from, one of SESSIONS sessions to plan on, fresh user
 First table: rule and threshold are tuned until they spend the budget along the planned log's
 sessions, and led through a fresh log's sessions; gains are the model's, the hindsight optimum is
 that of the fresh log itself. Second table: both are tuned for service, where their own requests
-change what they meet (`policy.feedback`), and rolled out on fresh users; the untuned spend is what
-comes of ignoring that. Spend is over the budget; +- is one standard error, for the roll-out with
-that of the feedback. The first table's gains are what the rule is made for: purchases within ten
-slots, one decision at a time. Purchases of whole sessions, rolled out, also count what a request
-does after these slots and to later gains, which neither rule knows.
+change what they meet (`policy.feedback`), and rolled out on fresh users; untuned is that spend
+times the feedback: about what comes of ignoring it. Spend is over the budget; +- is one standard
+error, for the roll-out with that of the feedback.
+
+The first table's gains are what the rule is made for: purchases within ten slots, one decision at a
+time. Purchases of whole sessions, rolled out, also count what a request does after these slots and
+to later gains, which neither rule knows.
 """
 
 import sys

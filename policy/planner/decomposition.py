@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from policy.capacity import Capacity
 from policy.planner.feasibility import check_least, largest_subsidy, plan_for_least
 from policy.planner.master import Master
-from policy.planner.narrowing import MemorySource, NarrowingOracle, Source
+from policy.planner.narrowing import KNOWN_FLOOR, MemorySource, NarrowingOracle, Source
 from policy.planner.oracle import Pass
 from policy.planner.result import Prices, Solution, earned, relative_gap
 from policy.planner.rounding import repair
@@ -153,7 +153,7 @@ def solve_stream(
         )
     _first_prices(rows, gap, max_iterations, None)
     prices = prices_of_sample(sample, rows.share(share), limits)
-    search = Search(source, rows, limits)
+    search = Search(source, rows, limits, oracle=NarrowingOracle(source, limits, rows, KNOWN_FLOOR))
     return search.solution(search.run(prices, gap, max_iterations, progress))
 
 
@@ -179,9 +179,16 @@ class Search:
     _master: Master
     _radius: float
 
-    def __init__(self, source: Source, rows: Rows, limits: Limits, lowest: float = 0.0) -> None:
+    def __init__(
+        self,
+        source: Source,
+        rows: Rows,
+        limits: Limits,
+        lowest: float = 0.0,
+        oracle: NarrowingOracle | None = None,
+    ) -> None:
         self._source, self._rows, self._limits = source, rows, limits
-        self._oracle = NarrowingOracle(source, limits, rows)
+        self._oracle = oracle or NarrowingOracle(source, limits, rows)
         self._point = np.zeros(0, dtype=np.int64)
         self._arm = np.zeros(0, dtype=np.int8)
         self._earned = (0.0, np.zeros((rows.n_windows, len(rows.lane))))

@@ -17,10 +17,13 @@ from policy.planner.rows import Rows
 from policy.problem import Demand, Limits
 from uplift.arrays import FloatArray
 
-__all__ = ["MemorySource", "NarrowingOracle", "Part", "Source"]
+__all__ = ["KNOWN_FLOOR", "MemorySource", "NarrowingOracle", "Part", "Source"]
 
 FLOOR = 0.5
 """The floor, as a share of the prices it is laid under."""
+
+KNOWN_FLOOR = 0.9
+"""The same where the prices are nearly known and asking all points again is dear."""
 
 NO_FLOOR = -1e300
 """Below all prices; finite, so that an arm that costs nothing pays 0 and not NaN."""
@@ -88,10 +91,12 @@ class NarrowingOracle:
     limits : Limits
     rows : Rows
         Windows that must get something have no floor: their prices may fall below 0.
+    share : float
+        The floor, as a share of the prices it is laid under.
     """
 
-    def __init__(self, source: Source, limits: Limits, rows: Rows) -> None:
-        self._all, self._limits, self._rows = source, limits, rows
+    def __init__(self, source: Source, limits: Limits, rows: Rows, share: float = FLOOR) -> None:
+        self._all, self._limits, self._rows, self._share = source, limits, rows, share
         self._open = np.repeat((rows.lower[: rows.n_windows] > 0)[:, None], rows.lanes, axis=1)
         self._leave()
 
@@ -135,7 +140,7 @@ class NarrowingOracle:
 
     def _narrow(self, price: FloatArray) -> None:
         """Keep the points above a floor under the prices, if there are any."""
-        floor = np.where(self._open, NO_FLOOR, FLOOR * price)
+        floor = np.where(self._open, NO_FLOOR, self._share * price)
         part = (self._near or self._all).worthwhile(floor)
         if part.demand is not None:
             self._point = part.point if self._near is None else self._point[part.point]

@@ -17,7 +17,7 @@ from policy.planner.narrowing import Part
 from policy.planner.oracle import Pass, SessionOracle
 from policy.planner.rows import Rows
 from policy.problem import Demand, Limits
-from uplift.arrays import FloatArray
+from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 
 __all__ = ["DemandShards", "ShardSource"]
@@ -89,8 +89,9 @@ class DemandShards:
     def sample(self, points: int) -> tuple[Demand, float]:
         """Return about so many points, and the share of all points that they are."""
         step = max(1, self.n_points // max(points, 1))
-        whole = Demand.join(list(self.pieces(step)))
-        some = whole.every(max(1, whole.n_points // max(points, 1)))
+        read = sum(int(self._sizes(path)[::step].sum()) for path in self.paths)
+        thin = max(1, read // max(points, 1))
+        some = Demand.join([piece.every(thin) for piece in self.pieces(step)])
         return some, some.n_points / self.n_points
 
     def _columns(self) -> list[str]:
@@ -101,13 +102,19 @@ class DemandShards:
         """Yield readers of about MOST_ROWS rows of a file, or of every step-th row group."""
         import pyarrow.parquet as pq
 
-        file = pq.ParquetFile(path)
-        sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        file, sizes = pq.ParquetFile(path), self._sizes(path)
         ends = np.cumsum(sizes) // MOST_ROWS
         sets = np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(ends)) + 1)
         sets = [np.array([g]) for g in range(0, len(sizes), step)] if step > 1 else sets
         for groups in sets:
             yield partial(self._read, file, groups.tolist())
+
+    def _sizes(self, path: str | Path) -> IntArray:
+        """Return the rows of each row group of a file."""
+        import pyarrow.parquet as pq
+
+        about = pq.read_metadata(path)
+        return np.array([about.row_group(g).num_rows for g in range(about.num_row_groups)])
 
     def _read(self, file: Any, groups: list[int]) -> Table:
         """Read columns as arrays; sessions by any name as numbers that tell them apart."""

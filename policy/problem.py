@@ -13,7 +13,6 @@ Arms are counted from 1 here: column 0 of `gain` and `cost` is arm 1; arm 0 (no 
 nothing and costs nothing. What may be spent is `policy.capacity`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -123,16 +122,23 @@ class Demand:
         return self.take(np.flatnonzero(np.repeat(chosen, np.diff(self.session_start))))
 
     @classmethod
-    def join(cls, parts: Sequence["Demand"]) -> "Demand":
-        """Put demands of different sessions one behind the other."""
+    def join(cls, parts: list["Demand"]) -> "Demand":
+        """Put demands of different sessions one behind the other; the list is emptied.
+
+        Each column of the parts is let go once it is joined, so that never all is there twice.
+        """
         whole = object.__new__(cls)
         whole._set("n_windows", parts[0].n_windows)
         one_row = all(part.cost.strides[0] == 0 for part in parts)
-        for name in ("gain", "window", "page", "slot", "group", *([] if one_row else ["cost"])):
-            whole._set(name, np.concatenate([getattr(part, name) for part in parts]))
-        if one_row:
-            whole._set("cost", np.broadcast_to(parts[0].cost[:1], whole.gain.shape))
+        cost = parts[0].cost[:1].copy()
+        names = ("gain", "window", "page", "slot", "group", *([] if one_row else ["cost"]))
+        columns = {name: [getattr(part, name) for part in parts] for name in names}
         size = np.concatenate([np.diff(part.session_start) for part in parts])
+        parts.clear()
+        for name in names:
+            whole._set(name, np.concatenate(columns.pop(name)))
+        if one_row:
+            whole._set("cost", np.broadcast_to(cost, whole.gain.shape))
         whole._set("session_start", np.append(0, np.cumsum(size)))
         return whole
 

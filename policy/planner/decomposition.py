@@ -272,6 +272,7 @@ class Search:
 
     def solution(self, reason: str) -> Solution:
         """Lay the best assignment out over all points, with its certificate."""
+        self._oracle.leave()  # the arms of all points may need its room
         arm = np.zeros(self._source.n_points, dtype=np.int8)
         arm[self._point] = self._arm
         gain, spend = self._earned

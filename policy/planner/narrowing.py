@@ -22,7 +22,7 @@ __all__ = ["KNOWN_FLOOR", "MemorySource", "NarrowingOracle", "Part", "Source"]
 FLOOR = 0.5
 """The floor, as a share of the prices it is laid under."""
 
-KNOWN_FLOOR = 0.9
+KNOWN_FLOOR = 0.8
 """The same where the prices are nearly known and asking all points again is dear."""
 
 NO_FLOOR = -1e300
@@ -98,17 +98,23 @@ class NarrowingOracle:
     def __init__(self, source: Source, limits: Limits, rows: Rows, share: float = FLOOR) -> None:
         self._all, self._limits, self._rows, self._share = source, limits, rows, share
         self._open = np.repeat((rows.lower[: rows.n_windows] > 0)[:, None], rows.lanes, axis=1)
-        self._leave()
+        self.leave()
 
     def begin(self, price: FloatArray) -> None:
         """Keep the points above a floor under `price` (W, L), before any pass."""
         if price.any():
             self._narrow(price)
 
+    def leave(self) -> None:
+        """Let go of what was kept; all points are asked next."""
+        self._floor = np.full(self._open.shape, NO_FLOOR)
+        self._near: MemorySource | None = None
+        self._point = np.zeros(0, dtype=np.int64)
+
     def best_plans(self, price: FloatArray) -> Pass:
         """Plan every session at `price` (W, L)."""
         if (price < self._floor).any():
-            self._leave()
+            self.leave()
         plans = (self._near or self._all).best_plans(price)
         closed = ~self._open
         if self._near is None or price[closed].sum() >= RAISE * self._floor[closed].sum():
@@ -123,7 +129,7 @@ class NarrowingOracle:
         """
         thorough = thorough and isinstance(self._all, MemorySource)
         if thorough or (price < self._floor).any():
-            self._leave()
+            self.leave()
         if self._near is None:
             self._narrow(0 * price if thorough else price)
         if self._near is None:  # nothing is worth anything
@@ -131,12 +137,6 @@ class NarrowingOracle:
         arm = self._near.oracle.best_plans(price, assign=True).arm
         assert arm is not None
         return Part(self._near.demand, self._point), arm
-
-    def _leave(self) -> None:
-        """Ask all points again."""
-        self._floor = np.full(self._open.shape, NO_FLOOR)
-        self._near: MemorySource | None = None
-        self._point = np.zeros(0, dtype=np.int64)
 
     def _narrow(self, price: FloatArray) -> None:
         """Keep the points above a floor under the prices, if there are any."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from offline_eval.plots.budget import budget_plot
 from offline_eval.plots.calibration import calibration_plot
 from offline_eval.plots.forest import estimators_of, forest_plot
 from offline_eval.plots.frontier import frontier_plot
@@ -21,6 +22,7 @@ from offline_eval.plots.numbers import (
 from offline_eval.plots.prices import price_plot
 from offline_eval.plots.qini import qini_plot
 from offline_eval.plots.rates import rates_plot
+from offline_eval.plots.served import served_plot
 from uplift.files import atomic_file
 from uplift.plain import to_plain
 
@@ -31,6 +33,12 @@ Table = Mapping[str, Any]
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _REFERENCES = {"fixed": "fixed insertion", "random": "random requests at the same rate"}
 _RIVALS = _REFERENCES | {"purchase_probability": "ranking by purchase probability"}
+_UNITS = {
+    "qps": "extra requests per second",
+    "qps_share": "share of the mean page requests per second",
+    "requests": "extra requests altogether",
+    "share": "extra requests per decision point",
+}
 _UNKNOWN_SIGN = ", which is not distinguishable from 0"
 
 
@@ -116,6 +124,17 @@ def _plan_notes(report: Table, refused: bool) -> Iterator[str]:
             "Rule and hindsight: the certified plan knows how each session goes on. The rule does "
             f"not, and gains {percent(share)} of that on the same sessions within the same budget."
         )
+    if plan.get("more"):
+        more, kind = plan["more"], plan["budget"]["kind"]
+        yield (
+            f"More budget: {_amount(kind, more['budget'])} more would gain "
+            f"{quantity(more['gain'])} {outcome} more on the planned log, by its prices."
+        )
+    if plan.get("served"):
+        yield (
+            "Served: along the logged sessions the rule requests at least once in "
+            f"{percent(plan['served']['sessions'])} of them."
+        )
     if plan.get("feedback"):
         yield _feedback(plan["feedback"])
     if plan.get("optimism") and not refused:
@@ -157,6 +176,18 @@ def _figures(report: Table, refused: bool) -> dict[str, str]:
         figures["rates"] = rates_plot(horizons)
     if len(prices) > 1:
         figures["prices"] = price_plot(prices, outcome)
+    return figures | _plan_figures(report.get("plan", {}), outcome)
+
+
+def _plan_figures(plan: Table, outcome: str) -> dict[str, str]:
+    """Draw what other budgets are worth and where the requests go."""
+    figures, places = {}, plan.get("served", {}).get("places", [])
+    if len(plan.get("budgets", [])) > 1:
+        budget = plan["budget"]
+        unit = _UNITS[budget["kind"]]
+        figures["budget"] = budget_plot(plan["budgets"], budget["amount"], unit, outcome)
+    if len({row["position"] for row in places}) > 1:
+        figures["served"] = served_plot(places)
     return figures
 
 
@@ -299,16 +330,21 @@ def _verdict(plan: Table) -> str:
 def _budget(report: Table) -> str:
     """Return a budget in words; absent, nothing."""
     budget = report.get("plan", {}).get("budget", {})
-    amount = budget.get("amount")
-    if amount is None:
+    if budget.get("amount") is None or budget.get("kind") not in _UNITS:
         return ""
+    at_any_time = " at any time" if budget["kind"].startswith("qps") else ""
+    return _amount(budget["kind"], budget["amount"]) + at_any_time
+
+
+def _amount(kind: str, amount: float) -> str:
+    """Return an amount of a kind of budget in words."""
     words = {
-        "qps": f"{quantity(amount)} extra requests per second at any time",
-        "qps_share": f"{percent(amount)} of the mean page requests per second at any time",
+        "qps": f"{quantity(amount)} extra requests per second",
+        "qps_share": f"{percent(amount)} of the mean page requests per second",
         "requests": f"{quantity(amount)} extra requests altogether",
         "share": f"{quantity(amount, PER)} extra requests per 1,000 decision points",
     }
-    return words.get(budget.get("kind"), "")
+    return words[kind]
 
 
 def _limits(report: Table) -> str:

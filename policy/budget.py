@@ -74,6 +74,12 @@ class Budget:
         """Extra requests per decision point."""
         return cls("share", amount)
 
+    @property
+    def step(self) -> float:
+        """A round amount of more of it, a tenth to all of it: 1,000 QPS of 1,000 or more."""
+        power = float(10.0 ** np.floor(np.log10(self.amount)))
+        return min(power, 1000.0) if self.kind in _SCALED else power
+
     def of_part(self, share: float) -> "Budget":
         """Return the budget of a part of the log that holds this share of it."""
         if self.kind not in _SCALED:

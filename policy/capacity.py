@@ -1,6 +1,7 @@
 """Capacity: what may be spent, and what must be, in each window, by each service, altogether."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,6 +10,8 @@ from uplift.arrays import FloatArray
 from uplift.errors import InputError
 
 __all__ = ["ROUND_OFF", "Capacity", "Service"]
+
+T = TypeVar("T")
 
 ROUND_OFF = 1e-9
 """Relative excess of a row that is rounding of sums of floats, not spending."""
@@ -125,6 +128,16 @@ class Capacity:
         """Return the same capacities with another total."""
         return Capacity(self.window, total, self.least, self.services)
 
+    def scaled(self, factor: float) -> "Capacity":
+        """Return so many times of everything: windows, total, least and services."""
+        services = tuple(
+            replace(s, window=_times(s.window, factor), total=_times(s.total, factor))
+            for s in self.services
+        )
+        return Capacity(
+            factor * self.window, _times(self.total, factor), _times(self.least, factor), services
+        )
+
     def check_match(self, n_windows: int, n_arms: int) -> None:
         """Refuse a budget for other windows or arms than a demand's."""
         if self.window.size != n_windows:
@@ -138,6 +151,11 @@ class Capacity:
                     f"{service.name!r} serves arm {max(service.arms)} and the demand has "
                     f"{n_arms} arms; name arms that it has."
                 )
+
+
+def _times(amount: T, factor: float) -> T:
+    """Multiply what is given; what is not stays so."""
+    return amount if amount is None else factor * amount  # type: ignore[operator,return-value]
 
 
 def _windows(values: ArrayLike | None, what: str) -> FloatArray:

@@ -253,8 +253,36 @@ def plan_part(plan: RequestPlan) -> dict[str, Any]:
         "rule_gain": plan.rule_gain,
         "as_logged": plan.as_logged,
         **{key: table[key] for key in ("feedback", "shrinkage") if key in table},
+        **_budget_part(plan),
+        **_served_part(plan),
         "prices": [dict(zip(names, r, strict=True)) for r in rows],
     }
+
+
+def _budget_part(plan: RequestPlan) -> dict[str, Any]:
+    """Describe what more and less of the budget is worth, in its own unit."""
+    if plan.sensitivity is None:
+        return {}
+    columns = to_plain(plan.sensitivity)
+    columns["budget"] = [plan.budget.amount * scale for scale in columns.pop("scale")]
+    columns["marginal"] = [m / plan.budget.amount for m in columns["marginal"]]
+    names = ("budget", "requests", "gain", "marginal")
+    rows = zip(*(columns[name] for name in names), strict=True)
+    step = plan.budget.step
+    return {
+        "more": {"budget": step, "gain": plan.sensitivity.more(step / plan.budget.amount)},
+        "budgets": [dict(zip(names, row, strict=True)) for row in rows],
+    }
+
+
+def _served_part(plan: RequestPlan) -> dict[str, Any]:
+    """Tell whom and where the requests of the rule reach."""
+    if plan.served is None:
+        return {}
+    columns = to_plain(plan.served)
+    sessions, names = columns.pop("sessions"), list(columns)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return {"served": {"sessions": sessions, "places": rows}}
 
 
 def _report(

@@ -15,6 +15,8 @@ from policy.places import Places
 from policy.problem import Demand, Limits, assignment_in_input_order
 from policy.reserve import ReserveTable
 from policy.rule import PriceRule
+from policy.sensitivity import Sensitivity, sensitivity
+from policy.served import Served
 from policy.shrinkage import Shrinkage, Shrunk
 from uplift.arrays import FloatArray, IntArray
 from uplift.clusters import Estimate
@@ -56,6 +58,8 @@ class RequestPlan:
         it meets next; absent where the planned log does not tell what it did
     tie_share : (W,) share that the rule takes of the points whose gain equals the price
     reserve : worth of keeping a request for later in the session; absent, nothing is kept
+    sensitivity : what more and what less of the budget is worth, in hindsight
+    served : whom and where the rule's requests reach, along the planned log's sessions
     shrinkage : what was done to the gains before planning, and is done by the rule; absent, nothing
     arm : (n,) the hindsight plan itself, in the order of the scores; not saved
     """
@@ -79,6 +83,8 @@ class RequestPlan:
     feedback: Estimate | None = None
     tie_share: FloatArray | None = None
     reserve: ReserveTable | None = None
+    sensitivity: Sensitivity | None = None
+    served: Served | None = None
     shrinkage: Shrinkage | None = None
     arm: IntArray | None = None
 
@@ -117,6 +123,8 @@ class RequestPlan:
         }
         parts: dict[str, Callable[[dict[str, Any]], Any]] = {
             "reserve": ReserveTable.from_dict,
+            "sensitivity": Sensitivity.from_dict,
+            "served": Served.from_dict,
             "shrinkage": Shrinkage.from_dict,
             "feedback": lambda estimate: Estimate(**estimate),
         }
@@ -189,8 +197,8 @@ def plan_requests(
     InputError
         The budget does not fit the log, gains are not finite, or `shrink` is not in [0, 1).
     """
-    from policy.planner.decomposition import solve_decomposition
     from policy.planner.exact import solve_exact
+    from policy.planner.solve import solve
 
     log, windows = scores.log, scores.log.windows(window_seconds)
     _check_limits(limits, log)
@@ -201,7 +209,7 @@ def plan_requests(
     solution = (
         solve_exact(demand, capacity, limits)
         if exact
-        else solve_decomposition(demand, capacity, limits, gap=gap, progress=progress)
+        else solve(demand, capacity, limits, gap=gap, progress=progress)
     )
     rule = _tuned(demand, order, log, capacity, limits, reserve)
     return RequestPlan(
@@ -217,6 +225,7 @@ def plan_requests(
         decision_points=len(log),
         iterations=solution.iterations,
         reason=solution.reason,
+        sensitivity=sensitivity(demand, capacity, limits, solution, gap=gap),
         shrinkage=shrinkage,
         arm=assignment_in_input_order(solution.arm, order),
         **rule,
@@ -254,6 +263,7 @@ def _tuned(
         "as_logged": as_logged.gain,
         "feedback": feedback,
         "reserve": reserve if reserve.value.any() else None,
+        "served": Served.of(walk.choices(price, tie_share)[1], place, places, demand.session_start),
     }
 
 

@@ -10,7 +10,7 @@ price below which no window may be: with window prices m and total price t, each
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -192,13 +192,8 @@ def tune_in_service(
     for _ in range(FEEDBACK_ROUNDS):
         estimate = logged.feedback(*walk.choices(price, tie_share), cost)
         told = not estimate.lower <= 1 <= estimate.upper
-        price, tie_share = tune(walk, _scaled(capacity, estimate.value)) if told else tuned
+        price, tie_share = tune(walk, capacity.scaled(1 / estimate.value)) if told else tuned
     return price, tie_share, estimate
-
-
-def _scaled(capacity: Capacity, factor: float) -> Capacity:
-    total = None if capacity.total is None else capacity.total / factor
-    return replace(capacity, window=capacity.window / factor, total=total)
 
 
 def _search(

@@ -124,8 +124,9 @@ def _plan_notes(report: Table, refused: bool) -> Iterator[str]:
             "Rule and hindsight: the certified plan knows how each session goes on. The rule does "
             f"not, and gains {percent(share)} of that on the same sessions within the same budget."
         )
-    if plan.get("more"):
-        more, kind = plan["more"], plan["budget"]["kind"]
+    kind = plan.get("budget", {}).get("kind")
+    if plan.get("more") and kind in _UNITS:
+        more = plan["more"]
         yield (
             f"More budget: {_amount(kind, more['budget'])} more would gain "
             f"{quantity(more['gain'])} {outcome} more on the planned log, by its prices."
@@ -182,10 +183,11 @@ def _figures(report: Table, refused: bool) -> dict[str, str]:
 def _plan_figures(plan: Table, outcome: str) -> dict[str, str]:
     """Draw what other budgets are worth and where the requests go."""
     figures, places = {}, plan.get("served", {}).get("places", [])
-    if len(plan.get("budgets", [])) > 1:
-        budget = plan["budget"]
-        unit = _UNITS[budget["kind"]]
-        figures["budget"] = budget_plot(plan["budgets"], budget["amount"], unit, outcome)
+    budget = plan.get("budget", {})
+    known = budget.get("kind") in _UNITS and "decision_points" in plan
+    if known and len(plan.get("budgets", [])) > 1:
+        about = budget["amount"], _UNITS[budget["kind"]], plan["decision_points"], outcome
+        figures["budget"] = budget_plot(plan["budgets"], *about)
     if len({row["position"] for row in places}) > 1:
         figures["served"] = served_plot(places)
     return figures

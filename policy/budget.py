@@ -76,9 +76,9 @@ class Budget:
 
     @property
     def step(self) -> float:
-        """A round amount of more of it, a tenth to all of it: 1,000 QPS of 1,000 or more."""
-        power = float(10.0 ** np.floor(np.log10(self.amount)))
-        return min(power, 1000.0) if self.kind in _SCALED else power
+        """A round amount, a hundredth to a tenth of it; 1,000 QPS from 10,000 QPS on."""
+        tenth = float(10.0 ** (np.floor(np.log10(self.amount)) - 1))
+        return min(tenth, 1000.0) if self.kind == "qps" else tenth
 
     def of_part(self, share: float) -> "Budget":
         """Return the budget of a part of the log that holds this share of it."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from policy.budget import Budget
 from policy.capacity import Capacity
 from policy.places import Places
+from policy.planner.sensitivity import Sensitivity, sensitivity
 from policy.problem import Demand, Limits, assignment_in_input_order
 from policy.reserve import ReserveTable
 from policy.rule import PriceRule
-from policy.sensitivity import Sensitivity, sensitivity
 from policy.served import Served
 from policy.shrinkage import Shrinkage, Shrunk
 from uplift.arrays import FloatArray, IntArray

@@ -13,12 +13,14 @@ Arms are counted from 1 here: column 0 of `gain` and `cost` is arm 1; arm 0 (no 
 nothing and costs nothing. What may be spent is `policy.capacity`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from policy.growing import Growing
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 
@@ -122,24 +124,29 @@ class Demand:
         return self.take(np.flatnonzero(np.repeat(chosen, np.diff(self.session_start))))
 
     @classmethod
-    def join(cls, parts: list["Demand"]) -> "Demand":
-        """Put demands of different sessions one behind the other; the list is emptied.
+    def join(cls, parts: Iterable["Demand"]) -> "Demand":
+        """Put demands of different sessions one behind the other; at least one.
 
-        Each column of the parts is let go once it is joined, so that never all is there twice.
+        Parts are asked for one after the other, so that never all is there twice. All have one
+        cost for all their points, or none has.
         """
-        whole = object.__new__(cls)
-        whole._set("n_windows", parts[0].n_windows)
-        one_row = all(part.cost.strides[0] == 0 for part in parts)
-        cost = parts[0].cost[:1].copy()
-        names = ("gain", "window", "page", "slot", "group", *([] if one_row else ["cost"]))
-        columns = {name: [getattr(part, name) for part in parts] for name in names}
-        size = np.concatenate([np.diff(part.session_start) for part in parts])
-        parts.clear()
-        for name in names:
-            whole._set(name, np.concatenate(columns.pop(name)))
+        whole, columns, size = object.__new__(cls), dict[str, Growing](), list[IntArray]()
+        for part in parts:
+            if not columns:
+                one_row, cost = part.cost.strides[0] == 0, part.cost[:1].copy()
+                names = ("gain", "window", "page", "slot", "group", *(() if one_row else ("cost",)))
+                columns = {name: Growing(getattr(part, name)) for name in names}
+                whole._set("n_windows", part.n_windows)
+            if one_row and (part.cost.strides[0] or (part.cost[:1] != cost).any()):
+                raise InputError("The parts have different costs, expected the same of all points.")
+            for name, column in columns.items():
+                column.extend(getattr(part, name))
+            size.append(np.diff(part.session_start))
+        for name, column in columns.items():
+            whole._set(name, column.array())
         if one_row:
             whole._set("cost", np.broadcast_to(cost, whole.gain.shape))
-        whole._set("session_start", np.append(0, np.cumsum(size)))
+        whole._set("session_start", np.append(0, np.cumsum(np.concatenate(size))))
         return whole
 
     @classmethod

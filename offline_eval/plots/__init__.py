@@ -4,6 +4,7 @@ Nothing is drawn on import: matplotlib is loaded by the functions, its style is 
 the same part gives the same bytes.
 """
 
+from offline_eval.plots.budget import budget_plot
 from offline_eval.plots.calibration import calibration_plot
 from offline_eval.plots.deciles import deciles_plot
 from offline_eval.plots.dependence import dependence_plot
@@ -13,8 +14,10 @@ from offline_eval.plots.importance import importance_plot
 from offline_eval.plots.prices import price_plot
 from offline_eval.plots.qini import qini_plot
 from offline_eval.plots.rates import rates_plot
+from offline_eval.plots.served import served_plot
 
 __all__ = [
+    "budget_plot",
     "calibration_plot",
     "deciles_plot",
     "dependence_plot",
@@ -24,4 +27,5 @@ __all__ = [
     "price_plot",
     "qini_plot",
     "rates_plot",
+    "served_plot",
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offline_eval.plots.numbers import numbers
+from offline_eval.plots.numbers import PER, numbers
 from offline_eval.plots.style import BLUE, GREY, VERMILION, label, legend, svg
 from uplift.arrays import FloatArray
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["budget_plot"]
 
 
-def budget_plot(budgets: Sequence[Mapping[str, Any]], asked: float, unit: str, outcome: str) -> str:
+def budget_plot(
+    budgets: Sequence[Mapping[str, Any]], asked: float, unit: str, points: float, outcome: str
+) -> str:
     """Draw the gain of certified plans at budgets around the one asked for, and the slope there.
 
     Parameters
@@ -24,10 +26,12 @@ def budget_plot(budgets: Sequence[Mapping[str, Any]], asked: float, unit: str, o
     budgets : rising ``budget``, with ``gain`` and ``marginal`` (gain per unit of budget)
     asked : the budget asked for, one of them
     unit : of the budget
+    points : decision points of the planned log
     outcome : name of what is gained
     """
-    budget, gain, marginal = (
-        numbers(row[key] for row in budgets) for key in ("budget", "gain", "marginal")
+    budget = numbers(row["budget"] for row in budgets)
+    gain, marginal = (
+        numbers((row[key] for row in budgets), PER / points) for key in ("gain", "marginal")
     )
     here = int(np.argmin(np.abs(budget - asked)))
 
@@ -41,7 +45,7 @@ def budget_plot(budgets: Sequence[Mapping[str, Any]], asked: float, unit: str, o
         )
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=min(0.0, float(gain.min())))
-        label(axes, f"budget: {unit}", f"{outcome} gained\non the planned log")
+        label(axes, f"budget: {unit}", f"{outcome} promised\nper 1,000 decision points")
         legend(figure, 3)
 
     return svg("budget", "Gain of the plan at other budgets.", (10, 3.9), paint)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offline_eval.plots.numbers import numbers
+from offline_eval.plots.numbers import PER, numbers
 from offline_eval.plots.style import COLORS, label, legend, svg
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ def served_plot(places: Sequence[Mapping[str, Any]]) -> str:
         axes = figure.subplots()
         for color, one in zip(COLORS, pages, strict=False):
             on = page == one
-            last = one == pages[-1] and len(pages) > 1
+            last = one == page.max() > 0
             axes.plot(
                 position[on],
-                100 * requests[on] / points[on],
+                PER * requests[on] / points[on],
                 color=color,
                 marker="o",
                 markersize=3.5,
                 label=f"page {one:.0f}{' and later' if last else ''}",
             )
         axes.set_ylim(bottom=0)
-        label(axes, "position in the page", "% of decision points\nwith a request")
+        label(axes, "position in the page", "requests per\n1,000 decision points")
         legend(figure, _MOST_PAGES)
 
     return svg("served", "Share of decision points with a request, by place.", (10, 3.4), paint)

@@ -13,6 +13,9 @@ __all__ = ["Prices", "Solution", "earned", "relative_gap"]
 
 TINY = 1e-300
 
+BLOCK = 1 << 22
+"""Points summed at once: of a billion, even a list of those with a request is large."""
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -138,10 +141,11 @@ def relative_gap(upper: float, lower: float) -> float:
 
 def earned(demand: Demand, arm: NDArray[np.int8]) -> tuple[float, FloatArray]:
     """Gain, and spend of each window and arm (W, A), summed again from the demand."""
-    rows = np.flatnonzero(arm)
-    column = arm[rows] - 1
-    gain = float(demand.gain[rows, column].sum(dtype=np.float64))
-    place = demand.window[rows].astype(np.int64) * demand.n_arms + column
-    shape = (demand.n_windows, demand.n_arms)
-    spend = np.bincount(place, demand.cost[rows, column], minlength=shape[0] * shape[1])
-    return gain, spend.reshape(shape).astype(np.float64)
+    gain, spend = 0.0, np.zeros(demand.n_windows * demand.n_arms)
+    for begin in range(0, demand.n_points, BLOCK):
+        rows = begin + np.flatnonzero(arm[begin : begin + BLOCK])
+        column = arm[rows] - 1
+        gain += float(demand.gain[rows, column].sum(dtype=np.float64))
+        place = demand.window[rows].astype(np.int64) * demand.n_arms + column
+        spend += np.bincount(place, demand.cost[rows, column], minlength=spend.size)
+    return gain, spend.reshape(demand.n_windows, demand.n_arms)

@@ -34,6 +34,9 @@ __all__ = ["repair"]
 BANDS = (0.9, 0.0)
 """Shares of the price down to which changes are looked for: nearly always the first is enough."""
 
+DROP_BANDS = (0.1, np.inf)
+"""The same for requests to give up: up to such a share above the price."""
+
 
 class Room(NamedTuple):
     """What the rows have left; kernels subtract what they spend in place.
@@ -72,8 +75,9 @@ def repair(
     if (room.spare < 0).any():
         _lift(demand, columns, caps, room, arm)
     for counted in (room.narrow, np.ones_like(room.narrow)):
-        if (room.left[counted] < 0).any():
-            _drop(columns, room, arm, paid, counted)
+        for band in DROP_BANDS:
+            if (room.left[counted] < 0).any():
+                _drop(columns, room, arm, paid, counted, band)
     for band in BANDS:
         _fill(demand, columns, caps, room, arm, band * paid)
         if not _any_left(rows, room):
@@ -107,16 +111,21 @@ def _lift(demand: Demand, columns: Columns, caps: Caps, room: Room, arm: NDArray
 
 
 def _drop(
-    columns: Columns, room: Room, arm: NDArray[np.int8], paid: FloatArray, counted: BoolArray
+    columns: Columns,
+    room: Room,
+    arm: NDArray[np.int8],
+    paid: FloatArray,
+    counted: BoolArray,
+    band: float,
 ) -> None:
     """Give up requests in the rows counted, the least net gain per unit of cost first."""
-    points = np.flatnonzero(arm)
-    chosen = arm[points] - 1
-    cost = columns.cost[points * columns.cost_step, chosen]
-    ratio = np.full(points.size, np.inf)
-    np.divide(columns.gain[points, chosen], cost, out=ratio, where=cost > 0)
-    worth = ratio - paid[columns.window[points], columns.lane[chosen]]
-    _give_up(points[np.argsort(worth, kind="stable")], columns, room, arm, counted)
+    exceeded = (counted & (room.left < 0)).astype(np.int8)
+    over = np.add.reduceat(exceeded[room.rows], room.first[:-1]).reshape(paid.shape) > 0
+    worth = np.empty(arm.size, dtype=np.float32)
+    _score_requests(columns, over, arm, paid, band, worth)
+    points = np.flatnonzero(worth < np.inf)
+    points = points[np.argsort(worth[points], kind="stable")]
+    _give_up(points, columns, room, arm, counted)
 
 
 def _fill(
@@ -207,6 +216,27 @@ def _change(point: int, after: int, columns: Columns, room: Room, arm: NDArray[n
     _book(point, arm[point], -1.0, columns, room)
     _book(point, after, 1.0, columns, room)
     arm[point] = after
+
+
+@njit(nogil=True, cache=True)
+def _score_requests(
+    columns: Columns,
+    over: BoolArray,
+    arm: NDArray[np.int8],
+    paid: FloatArray,
+    band: float,
+    worth: NDArray[np.float32],
+) -> None:
+    """worth[i]: net gain per unit of cost, up to a band above the price, where a row is over."""
+    for point in range(arm.size):
+        worth[point] = np.inf
+        if arm[point] > 0:
+            window, lane = columns.window[point], columns.lane[arm[point] - 1]
+            cost, price = _cost(point, arm[point], columns), paid[window, lane]
+            if over[window, lane] and cost > 0:
+                net = columns.gain[point, arm[point] - 1] / cost - price
+                if not net > band * abs(price):
+                    worth[point] = net
 
 
 @njit(nogil=True, cache=True)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from policy.growing import Growing
 from policy.planner.narrowing import Part
 from policy.planner.oracle import Pass, SessionOracle
 from policy.planner.rows import Rows
@@ -91,7 +93,7 @@ class DemandShards:
         step = max(1, self.n_points // max(points, 1))
         read = sum(int(self._sizes(path)[::step].sum()) for path in self.paths)
         thin = max(1, read // max(points, 1))
-        some = Demand.join([piece.every(thin) for piece in self.pieces(step)])
+        some = Demand.join(piece.every(thin) for piece in self.pieces(step))
         return some, some.n_points / self.n_points
 
     def _columns(self) -> list[str]:
@@ -167,14 +169,21 @@ class ShardSource:
 
     def worthwhile(self, price: FloatArray) -> Part:
         """Return the points that have an arm worth more than prices (W, L): one reading."""
-        parts, points, before = list[Demand](), [np.zeros(0, dtype=np.int64)], 0
+        point = Growing(np.zeros(0, dtype=np.int64))
+        parts = self._worthwhile(price, point)
+        first = next(parts, None)
+        part = None if first is None else Demand.join(chain([first], parts))
+        return Part(part, point.array())
+
+    def _worthwhile(self, price: FloatArray, point: Growing) -> Iterator[Demand]:
+        """Yield the points of one piece after the other, and note which they are."""
+        before = 0
         for demand in self._shards.pieces():
-            point = SessionOracle(demand, self._limits, self._rows).worthwhile(price)
-            if len(point):
-                parts.append(demand.take(point))
-                points.append(point + before)
+            found = SessionOracle(demand, self._limits, self._rows).worthwhile(price)
+            point.extend(found + before)
             before += demand.n_points
-        return Part(Demand.join(parts) if parts else None, np.concatenate(points))
+            if len(found):
+                yield demand.take(found)
 
     def ceilings(self) -> FloatArray:
         """Return prices of the windows, (W,), above which none is looked for.

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from offline_eval.plots import (
+    budget_plot,
     calibration_plot,
     deciles_plot,
     dependence_plot,
@@ -15,6 +16,7 @@ from offline_eval.plots import (
     price_plot,
     qini_plot,
     rates_plot,
+    served_plot,
 )
 from offline_eval.plots.numbers import (
     around_zero,
@@ -84,6 +86,15 @@ PRICES = [
     {"window": 3600.0 * hour, "price": 0.01 * hour, "capacity": capacity, "spend": 5.0}
     for hour, capacity in enumerate((6.0, None, 7.0))
 ]
+BUDGETS = [
+    {"budget": b, "requests": 10 * b, "gain": g, "marginal": m}
+    for b, g, m in ((5.0, 3.0, 0.4), (10.0, 4.5, 0.2), (20.0, 5.0, 0.0))
+]
+PLACES = [
+    {"page": page, "position": 10 * k, "points": 100, "requests": 5.0 * k}
+    for page in range(2)
+    for k in range(3)
+]
 RATES = [
     {key: estimate(0.01, 0.005, None) for key in ("none", "random", "model", "model_without")}
     | {"horizon": horizon}
@@ -113,6 +124,7 @@ REPORT = {
 CHANGE = {"before": REPORT, "after": REPORT}
 
 PLOTS = {
+    "budget": lambda: budget_plot(BUDGETS, 10.0, "$<QPS>$", 500, "buy"),
     "calibration": lambda: calibration_plot({"request": CHANGE, "$b<i>$": CHANGE}, "buy"),
     "deciles": lambda: deciles_plot(DECILES, "buy"),
     "importance": lambda: importance_plot(IMPORTANCE),
@@ -122,6 +134,7 @@ PLOTS = {
     "frontier": lambda: frontier_plot(FRONTIERS, VALUE, SAVING, "buy"),
     "prices": lambda: price_plot(PRICES, "buy"),
     "rates": lambda: rates_plot(RATES),
+    "served": lambda: served_plot(PLACES),
 }
 
 
@@ -216,6 +229,19 @@ class TestPrices:
         free = [row | {"capacity": None} for row in PRICES]
         assert "capacity" in texts(PLOTS["prices"]())
         assert "capacity" not in texts(price_plot(free, "buy"))
+
+    def test_rule_only_where_it_is_known(self) -> None:
+        known = [row | {"rule_spend": 4.0} for row in PRICES]
+        assert {"rule", "hindsight"} <= set(texts(price_plot(known, "buy")))
+        assert "rule" not in texts(PLOTS["prices"]())
+
+
+class TestServed:
+    def test_last_page_stands_for_those_after_it(self) -> None:
+        words = texts(PLOTS["served"]())
+        assert "page 0" in words
+        assert "page 1 and later" in words
+        assert "page 0" in texts(served_plot(PLACES[:3]))
 
 
 class TestDeciles:

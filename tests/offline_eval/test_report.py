@@ -121,6 +121,17 @@ def feed() -> Table:
             "iterations": 8,
             "reason": "gap reached",
             "decision_points": 34092,
+            "more": {"budget": 0.1, "gain": 3.21},
+            "budgets": [
+                {"budget": b, "requests": 5000 * b, "gain": g, "marginal": 30.0}
+                for b, g in ((0.0625, 8.0), (0.125, 11.57), (0.25, 14.0))
+            ],
+            "served": {
+                "sessions": 0.123,
+                "places": [
+                    {"page": 0, "position": p, "points": 900, "requests": 20.0} for p in (0, 25)
+                ],
+            },
             "as_logged": 10.91,
             "feedback": estimate(1.09, 1.066, 1.112),
             "optimism": estimate(0.00021, 0.00005, 0.00037),
@@ -149,6 +160,7 @@ def trial(feed: Table) -> Table:
     report["plan"]["prices"] = [{"window": 0.0, "price": 0.101, "capacity": None, "spend": 631.0}]
     report["plan"]["limits"] = {"min_gap": 0}
     report["plan"]["budget"] = {"kind": "share", "amount": 0.3}
+    del report["plan"]["served"], report["plan"]["budgets"]
     del report["value"]["fixed"], report["value"]["always"]
     saving = report["saving_at_equal_effect"].pop("against_fixed")
     del saving["of_all"]
@@ -228,7 +240,7 @@ class TestFeed:
 
     def test_figures_are_there(self, feed: Table) -> None:
         page = render_report(feed)
-        for name in ("qini", "forest", "frontier", "rates", "prices"):
+        for name in ("qini", "forest", "frontier", "rates", "prices", "budget", "served"):
             assert f'id="{name}-figure_1"' in page
 
     def test_ids_are_unique(self, feed: Table) -> None:
@@ -245,6 +257,16 @@ class TestFeed:
     @pytest.mark.usefixtures("undrawn")
     def test_rule_is_held_against_hindsight(self, feed: Table) -> None:
         assert "and gains 94.3 % of that on the same sessions" in text_of(render_report(feed))
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_more_budget_and_who_is_served_in_words(self, feed: Table) -> None:
+        words = text_of(render_report(feed))
+        assert "10.0 % of the mean page requests per second more would gain 3.21" in words
+        assert "requests at least once in 12.3 % of them" in words
+        feed["plan"] |= {"budget": {"kind": "qps", "amount": 20_000.0}}
+        feed["plan"]["more"] = {"budget": 1000.0, "gain": 3.21}
+        words = text_of(render_report(feed))
+        assert "1,000 extra requests per second more would gain 3.21 purchase_10 more" in words
 
     @pytest.mark.usefixtures("undrawn")
     def test_feedback_in_words(self, feed: Table) -> None:

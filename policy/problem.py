@@ -26,6 +26,9 @@ from uplift.errors import InputError
 
 __all__ = ["Demand", "Limits", "assignment_in_input_order"]
 
+LEAST_SIZE, MOST_SIZE = 1e-15, 1e15
+"""Quotients of gains and costs of such sizes are told apart in float32."""
+
 Gain: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -59,8 +62,8 @@ class Demand:
     Raises
     ------
     InputError
-        Empty demand, gain not a number or infinite, cost negative or not finite, offsets, windows,
-        pages or slots out of order.
+        Empty demand, gain not a number or infinite, cost negative or not finite, either too large
+        or too small to be summed up, offsets, windows, pages or slots out of order.
     """
 
     gain: Gain
@@ -255,6 +258,12 @@ def _gain_matrix(gain: ArrayLike) -> Gain:
             f"The gain of row {row} is {matrix[row]}, expected finite numbers, or minus infinity "
             "where an arm is forbidden; drop the row or score it again."
         )
+    most = float(matrix.max())
+    if most > 0 and not LEAST_SIZE <= most <= MOST_SIZE:
+        raise InputError(
+            f"The highest gain is {most:g}, expected one from {LEAST_SIZE:g} to {MOST_SIZE:g}: "
+            "others are not told apart; give gains in another unit."
+        )
     return np.ascontiguousarray(matrix)
 
 
@@ -273,6 +282,12 @@ def _cost_matrix(cost: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
         raise InputError(
             f"The cost of arm {arm + 1} in row {row} is {rows[row, arm]}, expected a finite "
             "number of requests, 0 or more; correct the arm's cost."
+        )
+    sizes = rows[rows > 0]
+    if sizes.size and not (sizes.min() >= LEAST_SIZE and sizes.max() <= MOST_SIZE):
+        raise InputError(
+            f"Costs reach from {sizes.min():g} to {sizes.max():g}, expected 0 or numbers from "
+            f"{LEAST_SIZE:g} to {MOST_SIZE:g}; give costs in requests."
         )
     one_row = matrix.ndim == 1 or matrix.strides[0] == 0
     return np.broadcast_to(rows[:1], shape) if one_row else np.ascontiguousarray(matrix)

@@ -1,22 +1,32 @@
-"""The README's Python runs, and the commands that it names exist."""
+"""The Python of README and docs runs, and the commands that README names exist."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def printed(page: str) -> str:
+    """Run a page's examples in the order that a reader types them."""
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert blocks
+    command = [sys.executable, "-c", "\n".join(blocks)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_python_examples_run() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert blocks
-    done = subprocess.run(  # in the order that a reader types them
-        [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    shown = printed(README)
     for word in ("plan ", "sound", "proportional"):
-        assert word in done.stdout
+        assert word in shown
+
+
+def test_planner_examples_run() -> None:
+    assert "gap reached" in printed((ROOT / "docs" / "planner.md").read_text())
 
 
 def test_commands_exist() -> None:

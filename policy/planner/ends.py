@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from policy.capacity import Capacity
-from policy.planner.decomposition import solve_decomposition
 from policy.planner.result import Prices, Solution
+from policy.planner.solve import solve
 from policy.problem import Demand, Limits
 from uplift.errors import InputError
 
@@ -82,7 +82,7 @@ def least_requests(
     """
     if not 0 < gain < np.inf:
         raise InputError(f"the gain to reach is {gain}; expected a number above 0.")
-    most = solve_decomposition(demand, capacity, limits, gap=gap / 10)
+    most = solve(demand, capacity, limits, gap=gap / 10)
     if most.gain < gain:
         raise InputError(
             f"the gain to reach is {gain:g}, but the budget brings at most {most.upper_bound:g} "
@@ -138,9 +138,7 @@ class _Descent:
         own = self._capacity.total
         capacity = self._capacity.with_total(total if own is None else min(total, own))
         self._solves += 1
-        solution = solve_decomposition(
-            demand, capacity, limits, gap=self._gap / 10, start=self._prices
-        )
+        solution = solve(demand, capacity, limits, gap=self._gap / 10, start=self._prices)
         self._prices = solution.prices
         return solution
 
@@ -174,7 +172,7 @@ def worth_a_price(
         raise InputError(f"the price is {price}; expected a finite price, 0 or more.")
     others = (demand.window, demand.n_windows, demand.session_start, demand.page, demand.slot)
     net = Demand(demand.gain - price * demand.cost, demand.cost, *others)
-    found = solve_decomposition(net, capacity, limits, gap=gap)
+    found = solve(net, capacity, limits, gap=gap)
     paid = price * found.total_spend
     return replace(
         found,

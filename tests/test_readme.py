@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 
 
 def printed(page: str) -> str:
@@ -25,8 +28,9 @@ def test_python_examples_run() -> None:
         assert word in shown
 
 
-def test_planner_examples_run() -> None:
-    assert "gap reached" in printed((ROOT / "docs" / "planner.md").read_text())
+@pytest.mark.parametrize("name", [name for name, page in DOCS.items() if "```python" in page])
+def test_examples_of_docs_run(name: str) -> None:
+    assert printed(DOCS[name]).strip()
 
 
 def test_commands_exist() -> None:

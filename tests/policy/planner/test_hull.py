@@ -267,19 +267,6 @@ def test_bad_input_is_told():
             budget_curve(demand, capacity).at(requests)
 
 
-def test_solve_takes_the_hull_where_it_can():
-    demand, capacity = feed(2_000), day_budget(2_000)
-    seen = []
-    solution = solve(demand, capacity, progress=lambda *state: seen.append(state))
-    assert seen == [(1, solution.upper_bound, solution.gain)]
-    options = {"gap": 1e-3, "start": solution.prices}
-    limited = solve(demand, capacity, FEED_LIMITS, **options)
-    expected = solve_decomposition(demand, capacity, FEED_LIMITS, **options)
-    np.testing.assert_array_equal(limited.arm, expected.arm)
-    service = Capacity(capacity.window, services=(Service((1,), total=300.0),))
-    assert solve(demand, service).gap <= 1e-3
-
-
 def test_limits_of_sessions_of_one_point_do_not_matter():
     rng = np.random.default_rng(0)
     demand, _ = Demand.from_points(rng.normal(size=500), [1.0], window=rng.integers(0, 3, 500))

@@ -2,9 +2,10 @@ from .diagnostics import Diagnostics as Diagnostics
 from .diagnostics import diagnose as diagnose
 from .estimators import ESTIMATORS as ESTIMATORS
 from .estimators import Decisions as Decisions
-from .estimators import dr as dr
-from .estimators import ips as ips
-from .estimators import snips as snips
+from .estimators import Estimator as Estimator
+from .estimators import Tuned as Tuned
+from .estimators import ValueState as ValueState
+from .estimators import mixture_propensity as mixture_propensity
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .frontier import Frontier as Frontier

@@ -7,10 +7,9 @@ that an interval needs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import sparse
+from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -20,7 +19,6 @@ __all__ = ["LEVEL", "Estimate", "bootstrap", "cluster_sums", "ratio_estimate"]
 
 #: Coverage of all intervals.
 LEVEL = 0.95
-_WEIGHTS_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,11 @@ def ratio_estimate(numerator: FloatArray, denominator: FloatArray, cluster: IntA
 
 
 def bootstrap(
-    sums: Any, statistic: Callable[[FloatArray], FloatArray], draws: int, seed: int
+    sums: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    draws: int,
+    seed: int,
+    key: NDArray[np.uint64] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return lower and upper ends of intervals for a statistic of column totals.
 
@@ -83,35 +85,29 @@ def bootstrap(
 
     Parameters
     ----------
-    sums : (clusters, k) sums by cluster, dense or scipy.sparse
+    sums : (clusters, k) sums by cluster
     statistic : maps (k, draws) totals to (m, draws) statistics
-    draws, seed : number of draws and seed of their generator
+    draws, seed : number of draws and their seed
+    key : (clusters,) what each cluster is known by, so that shards draw the same; their numbers
+        by default
 
     Returns
     -------
     two arrays of shape (m,)
     """
-    rng = np.random.default_rng(seed)
-    count = sums.shape[0]
-    point = statistic(np.asarray(sums.sum(axis=0), dtype=np.float64).reshape(-1, 1))[:, 0]
+    from uplift.poisson import poisson_totals
+
+    count = len(sums)
+    point = statistic(sums.sum(axis=0).reshape(-1, 1))[:, 0]
     if count < 2:
         return np.full_like(point, -np.inf), np.full_like(point, np.inf)
-    columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
-    at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
+    known = np.arange(count, dtype=np.uint64) if key is None else key
     with np.errstate(invalid="ignore"):  # a draw of no cluster at all has no statistic
-        drawn = [
-            statistic(columns @ rng.poisson(1.0, (count, size)).astype(np.float64))
-            for size in _pieces(draws, at_once)
-        ]
-    draws_by_row = np.concatenate(drawn, axis=1)
+        drawn = statistic(poisson_totals(sums, known, draws, seed))
     # Outward to a drawn value: a statistic may be infinite in some draws.
-    lower = np.nanquantile(draws_by_row, (1 - LEVEL) / 2, axis=1, method="lower")
-    upper = np.nanquantile(draws_by_row, (1 + LEVEL) / 2, axis=1, method="higher")
+    lower = np.nanquantile(drawn, (1 - LEVEL) / 2, axis=1, method="lower")
+    upper = np.nanquantile(drawn, (1 + LEVEL) / 2, axis=1, method="higher")
     level = (1 + LEVEL) / 2
     stretch = student.ppf(level, count - 1) / norm.ppf(level)
     middle = np.where(np.isfinite(point), point, 0.0)
     return middle + stretch * (lower - middle), middle + stretch * (upper - middle)
-
-
-def _pieces(total: int, size: int) -> list[int]:
-    return [size] * (total // size) + ([total % size] if total % size else [])

@@ -58,7 +58,7 @@ def evaluate(
     log : randomised log, not used to fit the policy or the outcome model
     policy : what is judged
     outcome : (n, A + 1) modelled outcome under each arm, for DR and a less noisy gain
-    estimators : names out of `ESTIMATORS`; by default all that the inputs allow
+    estimators : names out of `ESTIMATORS`; by default dr (where there is a model), snips and ips
     probabilities : (n, A + 1) the policy's, when they are known already
 
     Raises
@@ -66,7 +66,7 @@ def evaluate(
     InputError
         An estimator is unknown, or lacks the outcome model that it needs.
     """
-    chosen = list(estimators or (ESTIMATORS if outcome is not None else ("snips", "ips")))
+    chosen = list(estimators or (("dr",) if outcome is not None else ()) + ("snips", "ips"))
     unknown = [name for name in chosen if name not in ESTIMATORS]
     if unknown:
         raise InputError(f"estimator {unknown[0]!r} is unknown; choose among {list(ESTIMATORS)}.")

@@ -11,12 +11,21 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import norm
+from scipy.stats import norm, poisson
 from scipy.stats import t as student
 
 from uplift.arrays import FloatArray, IntArray
 
-__all__ = ["LEVEL", "Estimate", "bootstrap", "cluster_sums", "ratio_estimate"]
+__all__ = [
+    "LEVEL",
+    "Estimate",
+    "bootstrap",
+    "bootstrap_draws",
+    "cluster_sums",
+    "influence_estimate",
+    "ratio_estimate",
+    "standard_error",
+]
 
 #: Coverage of all intervals.
 LEVEL = 0.95
@@ -66,10 +75,30 @@ def ratio_estimate(numerator: FloatArray, denominator: FloatArray, cluster: IntA
     theta = float(total[0] / total[1])
     if count < 2:
         return Estimate(theta, -np.inf, np.inf)
-    residual = sums[:, 0] - theta * sums[:, 1]
-    error = float(np.sqrt(count / (count - 1) * (residual @ residual)) / abs(total[1]))
-    half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * error
-    return Estimate(theta, theta - half, theta + half)
+    return influence_estimate(theta, (sums[:, 0] - theta * sums[:, 1]) / total[1])
+
+
+def influence_estimate(value: float, influence: FloatArray, level: float = LEVEL) -> Estimate:
+    """Put an interval about a value from the influence of each cluster on it.
+
+    ``value +- t(G - 1) se``; infinite for one cluster alone, and where the value is no number.
+
+    Parameters
+    ----------
+    value : the estimate
+    influence : (clusters,) what each cluster adds to ``estimate - truth``, to first order
+    level : coverage
+    """
+    if len(influence) < 2 or not np.isfinite(value):
+        return Estimate(value, -np.inf, np.inf)
+    half = float(student.ppf((1 + level) / 2, len(influence) - 1)) * standard_error(influence)
+    return Estimate(value, value - half, value + half)
+
+
+def standard_error(influence: FloatArray) -> float:
+    """``se^2 = G / (G - 1) * sum_c influence_c^2`` over G clusters."""
+    count = len(influence)
+    return float(np.sqrt(count / max(count - 1, 1) * (influence @ influence)))
 
 
 def bootstrap(
@@ -77,9 +106,9 @@ def bootstrap(
 ) -> tuple[FloatArray, FloatArray]:
     """Return lower and upper ends of intervals for a statistic of column totals.
 
-    Clusters are drawn by Poisson(1) weights; the interval holds the middle 95 % of the drawn
-    statistics, stretched about the statistic itself by ``t(G - 1) / z`` for the G clusters. One
-    cluster alone gives an infinite interval.
+    The interval holds the middle 95 % of the drawn statistics (`bootstrap_draws`), stretched about
+    the statistic itself by ``t(G - 1) / z`` for the G clusters. One cluster alone gives an infinite
+    interval.
 
     Parameters
     ----------
@@ -91,26 +120,56 @@ def bootstrap(
     -------
     two arrays of shape (m,)
     """
-    rng = np.random.default_rng(seed)
     count = sums.shape[0]
     point = statistic(np.asarray(sums.sum(axis=0), dtype=np.float64).reshape(-1, 1))[:, 0]
     if count < 2:
         return np.full_like(point, -np.inf), np.full_like(point, np.inf)
-    columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
-    at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
-    with np.errstate(invalid="ignore"):  # a draw of no cluster at all has no statistic
-        drawn = [
-            statistic(columns @ rng.poisson(1.0, (count, size)).astype(np.float64))
-            for size in _pieces(draws, at_once)
-        ]
-    draws_by_row = np.concatenate(drawn, axis=1)
+    drawn = bootstrap_draws(sums, statistic, draws, seed)
     # Outward to a drawn value: a statistic may be infinite in some draws.
-    lower = np.nanquantile(draws_by_row, (1 - LEVEL) / 2, axis=1, method="lower")
-    upper = np.nanquantile(draws_by_row, (1 + LEVEL) / 2, axis=1, method="higher")
+    lower = np.nanquantile(drawn, (1 - LEVEL) / 2, axis=1, method="lower")
+    upper = np.nanquantile(drawn, (1 + LEVEL) / 2, axis=1, method="higher")
     level = (1 + LEVEL) / 2
     stretch = student.ppf(level, count - 1) / norm.ppf(level)
     middle = np.where(np.isfinite(point), point, 0.0)
     return middle + stretch * (lower - middle), middle + stretch * (upper - middle)
+
+
+def bootstrap_draws(
+    sums: Any, statistic: Callable[[FloatArray], FloatArray], draws: int, seed: int
+) -> FloatArray:
+    """Return a statistic of column totals drawn again and again, (m, draws).
+
+    Every draw weighs each cluster by Poisson(1). Weights are drawn and used chunk by chunk of
+    `_WEIGHTS_AT_ONCE`, so memory does not grow with clusters times draws.
+
+    Parameters
+    ----------
+    sums, statistic, draws, seed : as in `bootstrap`
+    """
+    rng = np.random.default_rng(seed)
+    count = sums.shape[0]
+    columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
+    at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a draw of no cluster has no statistic
+        drawn = [
+            statistic(columns @ _poisson(rng, (count, size))) for size in _pieces(draws, at_once)
+        ]
+    return np.concatenate(drawn, axis=1)
+
+
+def _poisson(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+    """Draw Poisson(1) by looking 16 random bits up: mean 1, probabilities to 2^-16."""
+    return _POISSON[rng.integers(0, 1 << 16, shape, dtype=np.uint16)]
+
+
+def _poisson_table() -> FloatArray:
+    """(2^16,) the quantile of Poisson(1) at the middle of each of the cells of [0, 1]."""
+    table: FloatArray = poisson.ppf((np.arange(1 << 16) + 0.5) / (1 << 16), 1.0)
+    table[0] += (1 << 16) - table.sum()  # the tail beyond the last cell
+    return table
+
+
+_POISSON = _poisson_table()
 
 
 def _pieces(total: int, size: int) -> list[int]:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from offline_eval.estimators import ESTIMATORS, Decisions, dr, ips, snips
+from offline_eval.estimators import ESTIMATORS, Decisions, dm, dr, ips, sndr, snips
 from uplift.errors import InputError
+
+TUNED = ("clipped_ips", "switch_dr", "dros", "sub_gaussian_dr")
 
 T_2 = 4.302652729749464  # 97.5 % quantile of Student's t with 2 degrees of freedom
 
@@ -26,6 +28,8 @@ def test_values_by_hand() -> None:
     assert ips(by_hand()).value == pytest.approx((2 + 0 + 0 + 1) / 4)
     assert snips(by_hand()).value == pytest.approx(3 / 5)
     assert dr(by_hand()).value == pytest.approx((2 - 1 + 0.5 + 1.25) / 4)
+    assert dm(by_hand()).value == pytest.approx((1 + 0 + 0.5 + 0.25) / 4)
+    assert sndr(by_hand()).value == pytest.approx(1.75 / 4 + (1 - 1 + 0 + 1) / 5)
 
 
 def test_intervals_by_hand() -> None:
@@ -63,6 +67,8 @@ def test_one_cluster_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"outcome_logged": np.ones(3)}, r"outcome_logged has shape \(3,\)"),
+        ({"outcome_policy": np.full(4, np.nan)}, "outcome_policy must be finite"),
         ({"target": np.ones(3)}, r"target has shape \(3,\); expected \(4,\)"),
         ({"cluster": np.zeros((4, 1), int)}, "cluster has shape"),
         ({"propensity": np.array([0.5, 0.0, 0.5, 1.0])}, r"propensity must lie in \(0, 1\]"),
@@ -80,9 +86,51 @@ def test_bad_decisions_are_told(changes: dict[str, np.ndarray], sentence: str) -
         by_hand(**changes)
 
 
-def test_dr_without_a_model_is_told() -> None:
-    with pytest.raises(InputError, match="dr needs an outcome model"):
-        dr(by_hand(outcome_policy=None))
+@pytest.mark.parametrize("name", ["dm", "dr", "sndr"])
+def test_an_estimator_without_its_model_is_told(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} needs an outcome model"):
+        ESTIMATORS[name](by_hand(outcome_policy=None))
+
+
+def test_decisions_without_rows_are_told() -> None:
+    with pytest.raises(InputError, match=r"reward has shape \(0,\)"):
+        Decisions(*(np.zeros(0) for _ in range(3)), np.zeros(0, int))
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_value_alone_is_the_value_of_the_interval(name: str) -> None:
+    decisions = world(np.random.default_rng(4), 300)
+    assert ESTIMATORS[name].value(decisions) == pytest.approx(ESTIMATORS[name](decisions).value)
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_zero_rewards_are_worth_nothing(name: str) -> None:
+    zero = np.zeros(4)
+    nothing = by_hand(reward=zero, outcome_logged=zero, outcome_policy=zero)
+    estimate = ESTIMATORS[name](nothing)
+    assert (estimate.lower, estimate.value, estimate.upper) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["snips", "sndr"])
+def test_a_policy_without_overlap_has_no_self_normalised_value(name: str) -> None:
+    estimate = ESTIMATORS[name](by_hand(target=np.zeros(4)))
+    assert np.isnan(estimate.value)
+    assert (estimate.lower, estimate.upper) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("name", ["dm", "sndr"])
+def test_unequal_clusters_keep_their_coverage_in_a_state(name: str) -> None:
+    sizes = np.r_[np.ones(400, int), np.full(4, 200)]
+    state = ESTIMATORS[name].sums(_sized(np.random.default_rng(3), sizes))
+    assert len(state.cluster) == 404
+    assert np.isfinite(state.error)
+
+
+def _sized(rng: np.random.Generator, sizes: np.ndarray) -> Decisions:
+    cluster = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(cluster)
+    model = rng.random(n)
+    return Decisions(rng.random(n), np.full(n, 0.5), rng.random(n), cluster, model, model)
 
 
 # A world in which users differ, in their mood, their kind and how often they come:
@@ -110,7 +158,7 @@ def world(rng: np.random.Generator, users: int, *, wrong: bool = False) -> Decis
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-@pytest.mark.parametrize("name", ["ips", "dr"])
+@pytest.mark.parametrize("name", ["ips", "dr", "sndr"])
 def test_unbiased_whatever_the_model(name: str, wrong: bool) -> None:
     rng = np.random.default_rng(7)
     values = [ESTIMATORS[name](world(rng, 60, wrong=wrong)).value for _ in range(400)]
@@ -129,4 +177,6 @@ def test_intervals_cover_the_truth(name: str) -> None:
     rng, runs = np.random.default_rng(11), 2000
     estimates = [ESTIMATORS[name](world(rng, 200)) for _ in range(runs)]
     coverage = np.mean([e.lower <= TRUTH <= e.upper for e in estimates])
-    assert abs(coverage - 0.95) < 3 * np.sqrt(0.95 * 0.05 / runs)
+    noise = 3 * np.sqrt(0.95 * 0.05 / runs)
+    # A tuned estimator is biased where it gains by it, and its interval does not know.
+    assert 0.95 - (0.05 if name in TUNED else noise) < coverage < 0.95 + noise

@@ -58,7 +58,7 @@ def evaluate(
     log : randomised log, not used to fit the policy or the outcome model
     policy : what is judged
     outcome : (n, A + 1) modelled outcome under each arm, for DR and a less noisy gain
-    estimators : names out of `ESTIMATORS`; by default DR, SNIPS and IPS, as far as the inputs allow
+    estimators : names out of `ESTIMATORS`; by default dr (where there is a model), snips and ips
     probabilities : (n, A + 1) the policy's, when they are known already
 
     Raises
@@ -85,7 +85,7 @@ def evaluate(
         diagnostics = replace(diagnostics, verdict="doubtful", reasons=reasons)
     return Evaluation(
         policy.name,
-        {name: ESTIMATORS[name].estimate(decisions) for name in chosen},
+        {name: ESTIMATORS[name](decisions) for name in chosen},
         ratio_estimate(gained, ones, cluster) if not thin else None,
         requests,
         ratio_estimate(gained, spent, cluster) if spent.any() and not thin else None,

@@ -15,7 +15,16 @@ from scipy.stats import t as student
 
 from uplift.arrays import FloatArray, IntArray
 
-__all__ = ["LEVEL", "Estimate", "bootstrap", "cluster_sums", "ratio_estimate"]
+__all__ = [
+    "LEVEL",
+    "Estimate",
+    "bootstrap",
+    "bootstrap_draws",
+    "cluster_sums",
+    "influence_estimate",
+    "ratio_estimate",
+    "standard_error",
+]
 
 #: Coverage of all intervals.
 LEVEL = 0.95
@@ -64,10 +73,30 @@ def ratio_estimate(numerator: FloatArray, denominator: FloatArray, cluster: IntA
     theta = float(total[0] / total[1])
     if count < 2:
         return Estimate(theta, -np.inf, np.inf)
-    residual = sums[:, 0] - theta * sums[:, 1]
-    error = float(np.sqrt(count / (count - 1) * (residual @ residual)) / abs(total[1]))
-    half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * error
-    return Estimate(theta, theta - half, theta + half)
+    return influence_estimate(theta, (sums[:, 0] - theta * sums[:, 1]) / total[1])
+
+
+def influence_estimate(value: float, influence: FloatArray, level: float = LEVEL) -> Estimate:
+    """Put an interval about a value from the influence of each cluster on it.
+
+    ``value +- t(G - 1) se``; infinite for one cluster alone, and where the value is no number.
+
+    Parameters
+    ----------
+    value : the estimate
+    influence : (clusters,) what each cluster adds to ``estimate - truth``, to first order
+    level : coverage
+    """
+    if len(influence) < 2 or not np.isfinite(value):
+        return Estimate(value, -np.inf, np.inf)
+    half = float(student.ppf((1 + level) / 2, len(influence) - 1)) * standard_error(influence)
+    return Estimate(value, value - half, value + half)
+
+
+def standard_error(influence: FloatArray) -> float:
+    """``se^2 = G / (G - 1) * sum_c influence_c^2`` over G clusters."""
+    count = len(influence)
+    return float(np.sqrt(count / max(count - 1, 1) * (influence @ influence)))
 
 
 def bootstrap(
@@ -79,9 +108,9 @@ def bootstrap(
 ) -> tuple[FloatArray, FloatArray]:
     """Return lower and upper ends of intervals for a statistic of column totals.
 
-    Clusters are drawn by Poisson(1) weights; the interval holds the middle 95 % of the drawn
-    statistics, stretched about the statistic itself by ``t(G - 1) / z`` for the G clusters. One
-    cluster alone gives an infinite interval.
+    The interval holds the middle 95 % of the drawn statistics (`bootstrap_draws`), stretched about
+    the statistic itself by ``t(G - 1) / z`` for the G clusters. One cluster alone gives an infinite
+    interval.
 
     Parameters
     ----------
@@ -95,15 +124,11 @@ def bootstrap(
     -------
     two arrays of shape (m,)
     """
-    from uplift.poisson import poisson_totals
-
     count = len(sums)
     point = statistic(sums.sum(axis=0).reshape(-1, 1))[:, 0]
     if count < 2:
         return np.full_like(point, -np.inf), np.full_like(point, np.inf)
-    known = np.arange(count, dtype=np.uint64) if key is None else key
-    with np.errstate(invalid="ignore"):  # a draw of no cluster at all has no statistic
-        drawn = statistic(poisson_totals(sums, known, draws, seed))
+    drawn = bootstrap_draws(sums, statistic, draws, seed, key)
     # Outward to a drawn value: a statistic may be infinite in some draws.
     lower = np.nanquantile(drawn, (1 - LEVEL) / 2, axis=1, method="lower")
     upper = np.nanquantile(drawn, (1 + LEVEL) / 2, axis=1, method="higher")
@@ -111,3 +136,25 @@ def bootstrap(
     stretch = student.ppf(level, count - 1) / norm.ppf(level)
     middle = np.where(np.isfinite(point), point, 0.0)
     return middle + stretch * (lower - middle), middle + stretch * (upper - middle)
+
+
+def bootstrap_draws(
+    sums: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    draws: int,
+    seed: int,
+    key: NDArray[np.uint64] | None = None,
+) -> FloatArray:
+    """Return a statistic of column totals drawn again and again, (m, draws).
+
+    Every draw weighs each cluster by Poisson(1), by a hash of its key: see `uplift.poisson`.
+
+    Parameters
+    ----------
+    sums, statistic, draws, seed, key : as in `bootstrap`
+    """
+    from uplift.poisson import poisson_totals
+
+    known = np.arange(len(sums), dtype=np.uint64) if key is None else key
+    with np.errstate(invalid="ignore", divide="ignore"):  # a draw of no cluster has no statistic
+        return statistic(poisson_totals(sums, known, draws, seed))

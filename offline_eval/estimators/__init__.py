@@ -1,41 +1,56 @@
-"""Off-policy estimators of a policy's mean outcome, on flat arrays.
+"""Off-policy estimators of a policy's mean outcome, on flat arrays; one method a file.
 
-The folder is the problem. `estimator` is the one formula of which all are members, `weights` what
-they make of importance weights, `tuning` how far these are shrunk, `state` what merges, and
-`outcome` the cross-fitted models that they lean on.
+An estimator says what each row adds above and below the line (`Estimator.ratios`). The value, the
+clustered interval, the bootstrap, the sum of shards and the paired difference of two policies
+follow from that, once for all (`offline_eval.intervals.RatioSums`).
 """
 
-from offline_eval.estimators import weights
-from offline_eval.estimators.decisions import Decisions, mixture_propensity
-from offline_eval.estimators.estimator import Estimator
-from offline_eval.estimators.state import ValueState
-from offline_eval.estimators.tuning import Tuned
+from offline_eval.estimators.base import Estimator, Weighted
+from offline_eval.estimators.decisions import Decisions
+from offline_eval.estimators.direct import DM, dm
+from offline_eval.estimators.dr import DR, SNDR, dr, sndr
+from offline_eval.estimators.ips import IPS, SNIPS, ips, snips
+from offline_eval.estimators.loggers import mixture_propensity
+from offline_eval.estimators.tuned import Tuned
+from offline_eval.estimators.weighting import Clip, Plain, Shrink, SubGaussian, Switch, Weighting
 
-__all__ = ["ESTIMATORS", "Decisions", "Estimator", "Tuned", "ValueState", "mixture_propensity"]
+__all__ = [
+    "DM",
+    "DR",
+    "ESTIMATORS",
+    "IPS",
+    "SNDR",
+    "SNIPS",
+    "Clip",
+    "Decisions",
+    "Estimator",
+    "Plain",
+    "Shrink",
+    "SubGaussian",
+    "Switch",
+    "Tuned",
+    "Weighted",
+    "Weighting",
+    "dm",
+    "dr",
+    "ips",
+    "mixture_propensity",
+    "sndr",
+    "snips",
+]
 
-dm = Estimator("dm", weights.none, uses_model=True)
-ips = Estimator("ips", weights.whole)
-snips = Estimator("snips", weights.whole, normalised=True)
-dr = Estimator("dr", weights.whole, uses_model=True)
-sndr = Estimator("sndr", weights.whole, uses_model=True, normalised=True)
-clipped_ips = Estimator("clipped_ips", weights.clipped)
-switch_dr = Estimator("switch_dr", weights.switched, uses_model=True)
-dros = Estimator("dros", weights.optimistic, uses_model=True)
-sg_dr = Estimator("sg_dr", weights.sub_gaussian, uses_model=True)
+_LIMITS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 1e3, 1e4)
+_SHARES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
-#: Estimators by name, the first being the one that decisions go by. MRDR is `dr` with the model of
-#: `outcome.cross_fit_outcome(..., pi=...)`.
-ESTIMATORS: dict[str, Estimator | Tuned] = {
-    e.name: e
-    for e in (
-        dr,
-        snips,
-        ips,
-        dm,
-        sndr,
-        Tuned(clipped_ips),
-        Tuned(switch_dr),
-        Tuned(dros),
-        Tuned(sg_dr),
-    )
+#: Estimators by name; those with a threshold choose it by the bound on their squared error.
+ESTIMATORS: dict[str, Estimator] = {
+    "dr": dr,
+    "snips": snips,
+    "ips": ips,
+    "dm": dm,
+    "sndr": sndr,
+    "clipped_ips": Tuned(IPS(), tuple(map(Clip, _LIMITS))),
+    "switch_dr": Tuned(DR(), (Switch(0.0), *map(Switch, _LIMITS))),
+    "dros": Tuned(DR(), (Shrink(0.0), *map(Shrink, _LIMITS), Plain())),
+    "sub_gaussian_dr": Tuned(DR(), tuple(map(SubGaussian, _SHARES))),
 }

@@ -1,28 +1,33 @@
-"""Logged decisions beside what a policy would have done, on flat arrays."""
+"""Logged decisions beside what a policy would have done: what every estimator reads."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 
-__all__ = ["Decisions", "mixture_propensity"]
+__all__ = ["Decisions"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decisions:
     """Logged decisions beside what a policy would have done; each array of shape (n,).
 
     Attributes
     ----------
     reward : the outcome
-    propensity : probability of the logged arm when it was logged
-    target : probability of the logged arm under the policy
+    propensity : probability of the logged arm when it was logged; with several logging policies
+        in the log, `mixture_propensity` makes less noisy ones
+    target : probability of the logged arm under the policy: 0 or 1 where it is deterministic
     cluster : cluster (user) codes
-    outcome_logged : modelled outcome under the logged arm, ``m(x_i, a_i)``
-    outcome_policy : modelled outcome under the policy, ``sum_a pi(a | x_i) m(x_i, a)``
+    outcome_logged : modelled outcome under the logged arm; only DM, DR and their kin need it
+    outcome_policy : modelled outcome under the policy, ``sum_a pi(a | x) m(x, a)``
+
+    Raises
+    ------
+    InputError
+        There are no rows, shapes differ, probabilities are none, or a number is not finite.
     """
 
     reward: FloatArray
@@ -33,13 +38,7 @@ class Decisions:
     outcome_policy: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        n = self.reward.shape
-        if len(n) != 1 or n == (0,):
-            raise InputError(f"reward has shape {n}; expected (n,) with at least one decision.")
-        for name in ("propensity", "target", "cluster", "outcome_logged", "outcome_policy"):
-            column = getattr(self, name)
-            if column is not None and column.shape != n:
-                raise InputError(f"{name} has shape {column.shape}; expected {n}.")
+        self._check_shapes()
         if not ((self.propensity > 0) & (self.propensity <= 1)).all():
             raise InputError("propensity must lie in (0, 1] everywhere.")
         if not ((self.target >= 0) & (self.target <= 1 + 1e-9)).all():
@@ -47,45 +46,32 @@ class Decisions:
         if not np.isfinite(self.reward).all():
             raise InputError("reward must be finite everywhere; leave out or fill such rows.")
         for name in ("outcome_logged", "outcome_policy"):
-            column = getattr(self, name)
-            if column is not None and not np.isfinite(column).all():
-                raise InputError(f"{name} must be finite everywhere; model every decision.")
+            values = getattr(self, name)
+            if values is not None and not np.isfinite(values).all():
+                raise InputError(f"{name} must be finite everywhere; the model predicts no number.")
 
-    @cached_property
+    @property
     def weight(self) -> FloatArray:
         """(n,) ``pi(a_i | x_i) / propensity_i``."""
         return self.target / self.propensity
 
+    def modelled(self, name: str) -> tuple[FloatArray, FloatArray]:
+        """Return the modelled outcomes under the logged arm and under the policy.
 
-def mixture_propensity(propensity: FloatArray, logger: IntArray) -> FloatArray:
-    """Return the propensities of a log of several logging policies as if one had written it.
+        Raises
+        ------
+        InputError
+            They are not there; `name` is the estimator that needs them.
+        """
+        if self.outcome_logged is None or self.outcome_policy is None:
+            raise InputError(f"{name} needs an outcome model; give a model, or use snips.")
+        return self.outcome_logged, self.outcome_policy
 
-    ``p_i = sum_l (n_l / n) p_l(a_i | x_i)``
-
-    A weight is then large only where all loggers were unlikely to do what was done: never noisier
-    than each row's own propensity (the balance heuristic), and as unbiased.
-
-    Parameters
-    ----------
-    propensity : (n, L) probability of the logged arm under each logging policy
-    logger : (n,) which of them logged the row, 0 .. L - 1
-
-    Raises
-    ------
-    InputError
-        A logger is unknown, or could not have done what it did.
-
-    Source: Agarwal, Basu, Schnabel and Joachims, Effective evaluation using logged bandit feedback
-    from multiple loggers (KDD 2017).
-    """
-    rows, loggers = propensity.shape
-    if logger.shape != (rows,) or logger.min() < 0 or logger.max() >= loggers:
-        raise InputError(
-            f"the loggers must be (n,) numbers from 0 to {loggers - 1}, one column of propensities "
-            "for each."
-        )
-    if not (propensity[np.arange(rows), logger] > 0).all():
-        raise InputError("a row was logged by a policy that gives its arm the propensity 0.")
-    share = np.bincount(logger, minlength=loggers) / rows
-    mixture: FloatArray = propensity @ share
-    return mixture
+    def _check_shapes(self) -> None:
+        n = self.reward.shape
+        if len(n) != 1 or n == (0,):
+            raise InputError(f"reward has shape {n}; expected (n,) with n > 0.")
+        for name in ("propensity", "target", "cluster", "outcome_logged", "outcome_policy"):
+            values = getattr(self, name)
+            if values is not None and values.shape != n:
+                raise InputError(f"{name} has shape {values.shape}; expected {n}.")

@@ -1,0 +1,162 @@
+"""Sums of ratios by cluster: the state behind every estimate, its interval and bootstrap."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uplift.arrays import FloatArray, IntArray
+from uplift.clusters import (
+    LEVEL,
+    Estimate,
+    bootstrap,
+    bootstrap_draws,
+    influence_estimate,
+    standard_error,
+)
+from uplift.errors import InputError
+from uplift.hashing import hash_keys
+
+__all__ = ["Ratio", "RatioSums"]
+
+#: Integer clusters below this many times the rows are summed by place, without sorting them.
+_SPARSE_CODES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """Rows (n,) of a numerator and of a denominator; without a denominator the ratio is a mean."""
+
+    numerator: FloatArray
+    denominator: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RatioSums:
+    """``theta = sum_k sign_k N_k / D_k``, with the sums N_k, D_k kept by cluster.
+
+    A mean has one ratio with the number of rows below; SNDR has two ratios; a paired difference
+    has those of both sides, the second side's with the sign -1. States of shards add, also where a
+    cluster has rows in both, as long as clusters are identifiers and not codes by shard.
+
+    Attributes
+    ----------
+    cluster : (G,) identifiers, sorted, each once
+    sums : (G, 2 K) numerators and denominators in turn
+    sign : (K,) +1 or -1
+    """
+
+    cluster: NDArray[Any]
+    sums: FloatArray
+    sign: FloatArray
+
+    @classmethod
+    def of(cls, ratios: tuple[Ratio, ...], cluster: NDArray[Any]) -> "RatioSums":
+        """Sum rows by cluster.
+
+        Parameters
+        ----------
+        ratios : K ratios of (n,) rows
+        cluster : (n,) whom each row belongs to: integers or strings
+
+        Raises
+        ------
+        InputError
+            There are no rows, or shapes differ.
+        """
+        shapes = {np.shape(cluster), *(np.shape(r.numerator) for r in ratios)}
+        if len(shapes) > 1 or np.shape(cluster) in ((), (0,)):
+            raise InputError(f"rows to sum have shapes {sorted(shapes)}; expected one (n,), n > 0.")
+        names, code = _codes(np.asarray(cluster))
+        rows = np.bincount(code, minlength=len(names)).astype(np.float64)
+        columns: list[FloatArray] = []
+        for ratio in ratios:
+            below = ratio.denominator
+            columns.append(_summed(code, ratio.numerator, len(names)))
+            columns.append(rows if below is None else _summed(code, below, len(names)))
+        there = rows > 0
+        return cls(names[there], np.column_stack(columns)[there], np.ones(len(ratios)))
+
+    def __add__(self, other: "RatioSums") -> "RatioSums":
+        """Join two shards; the clusters of both are merged."""
+        if not isinstance(other, RatioSums):
+            return NotImplemented
+        if not np.array_equal(self.sign, other.sign):
+            raise InputError("the states hold different ratios; add states of the same estimator.")
+        names, code = np.unique(np.r_[self.cluster, other.cluster], return_inverse=True)
+        both = np.r_[self.sums, other.sums]
+        sums = np.column_stack([_summed(code, column, len(names)) for column in both.T])
+        return RatioSums(names, sums, self.sign)
+
+    def __sub__(self, other: "RatioSums") -> "RatioSums":
+        """Pair two estimates on the same clusters: the state of their difference."""
+        if not isinstance(other, RatioSums):
+            return NotImplemented
+        if not np.array_equal(self.cluster, other.cluster):
+            raise InputError(
+                "the states speak of different clusters; a paired difference needs both sides "
+                "from the same log."
+            )
+        return RatioSums(self.cluster, np.c_[self.sums, other.sums], np.r_[self.sign, -other.sign])
+
+    @property
+    def value(self) -> float:
+        """The estimate; NaN where a denominator is 0."""
+        return float(self._value(self.sums.sum(axis=0)[:, None])[0, 0])
+
+    @property
+    def influence(self) -> FloatArray:
+        """(G,) ``sum_k sign_k (N_kc - N_k / D_k D_kc) / D_k`` of each cluster c."""
+        total = self.sums.sum(axis=0)
+        above, below = self.sums[:, ::2], self.sums[:, 1::2]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = total[::2] / total[1::2]
+            influence: FloatArray = (above - rate * below) @ (self.sign / total[1::2])
+        return influence
+
+    def estimate(self, level: float = LEVEL) -> Estimate:
+        """Put the clustered interval of the influence function about the value."""
+        return influence_estimate(self.value, self.influence, level)
+
+    @property
+    def error(self) -> float:
+        """Clustered standard error."""
+        return standard_error(self.influence)
+
+    def bootstrap(self, draws: int = 1000, seed: int = 0) -> Estimate:
+        """Put the interval of a Poisson bootstrap of the clusters about the value."""
+        lower, upper = bootstrap(self.sums, self._value, draws, seed, self._key)
+        return Estimate(self.value, float(lower[0]), float(upper[0]))
+
+    def draws(self, draws: int = 1000, seed: int = 0) -> FloatArray:
+        """Return the estimate of each draw of the bootstrap, (draws,)."""
+        drawn: FloatArray = bootstrap_draws(self.sums, self._value, draws, seed, self._key)[0]
+        return drawn
+
+    @cached_property
+    def _key(self) -> NDArray[np.uint64]:
+        """(G,) what draws know the clusters by: the same in every shard."""
+        return hash_keys(self.cluster)
+
+    def _value(self, totals: FloatArray) -> FloatArray:
+        """Return the statistic (1, m) of totals (2 K, m)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate: FloatArray = totals[::2] / totals[1::2]
+            signed: FloatArray = np.sum(self.sign[:, None] * rate, axis=0, keepdims=True)
+        return signed
+
+
+def _codes(cluster: NDArray[Any]) -> tuple[NDArray[Any], IntArray]:
+    """Name the clusters, and give each row's place among the names; a name may have no row."""
+    small = cluster.dtype.kind in "iu" and int(cluster.min()) >= 0
+    if small and int(cluster.max()) < _SPARSE_CODES * len(cluster) + 1024:
+        return np.arange(int(cluster.max()) + 1), cluster
+    names, code = np.unique(cluster, return_inverse=True)
+    return names, code
+
+
+def _summed(code: IntArray, column: FloatArray, size: int) -> FloatArray:
+    sums: FloatArray = np.bincount(code, column, size).astype(np.float64, copy=False)
+    return sums

@@ -5,8 +5,10 @@ share `explore` at random, so that the next log is a randomised one. A decision 
 probability with which it was taken.
 """
 
+import itertools
 import random
 import time
+import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -38,6 +40,7 @@ class Decision(NamedTuple):
     reason : ``worth it``, ``tie``, ``below price``, ``below reserve``, ``nothing gained``,
         ``session limit``, ``page limit``, ``too soon``, ``explored``, ``over budget``
     plan_version : the plan that decided
+    decision_id : what outcomes are joined by; empty where nothing is logged
     """
 
     arm: int
@@ -47,6 +50,7 @@ class Decision(NamedTuple):
     reserve: float
     reason: str
     plan_version: str
+    decision_id: str = ""
 
 
 class PriceSource(Protocol):
@@ -66,6 +70,13 @@ class Quota(Protocol):
         """Take tokens where there are as many."""
 
 
+class Log(Protocol):
+    """Where decisions are put, such as `policy.decision_log.writer.DecisionLog`."""
+
+    def append(self, record: dict[str, Any]) -> int:
+        """Put a decision there, without waiting."""
+
+
 class DecisionEngine:
     """Decide on extra requests with a bundle's model and plan; safe for threads.
 
@@ -80,6 +91,7 @@ class DecisionEngine:
     sessions : where sessions stand, where the caller does not say
     pacer, quota : correct the price as traffic moves; cap the requests. Only the engine's own clock
         counts for both, and for the window
+    log : where each decision is put with the features that it was taken on
     clock : seconds since 1970, UTC
     seed : of what is random
     """
@@ -96,6 +108,7 @@ class DecisionEngine:
         sessions: SessionTable | None = None,
         pacer: PriceSource | None = None,
         quota: Quota | None = None,
+        log: Log | None = None,
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
     ) -> None:
@@ -109,6 +122,8 @@ class DecisionEngine:
         self._sessions = SessionTable() if sessions is None else sessions
         self._pacer, self._quota, self._clock = pacer, quota, clock
         self._draw = random.Random(seed).random
+        self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
+        self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
 
     @classmethod
     def load(cls, bundle: str | Path, **options: Any) -> "DecisionEngine":
@@ -175,9 +190,14 @@ class DecisionEngine:
             self._sessions.record(whose, page, slot, now)
         if self._pacer is not None:
             self._pacer.count(now, 1, cost if arm else 0.0)
-        return Decision(
+        decision = Decision(
             arm, chance, tuple(uplift), choice.price, choice.reserve, reason, self.plan_version
         )
+        if self._log is None:
+            return decision
+        decision = decision._replace(decision_id=f"{self._boot}{next(self._number):x}")
+        self._log.append(self._record(features, decision, whose, page, position, now))
+        return decision
 
     def decide_many(self, batch: Iterable[Mapping[str, Any]]) -> list[Decision]:
         """Decide at several points, one after the other: earlier ones count for later ones."""
@@ -186,6 +206,29 @@ class DecisionEngine:
     def uplift(self, features: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the expected gain of each arm over none, as batch scoring has it."""
         return tuple(self._expect(self._row(features)))
+
+    def _record(
+        self,
+        features: Mapping[str, Any],
+        decision: Decision,
+        session: Hashable,
+        page: int,
+        position: int,
+        now: float,
+    ) -> dict[str, Any]:
+        """Return a decision in the columns of a request log, with what it was taken on."""
+        record = {name: features[name] for name in self._kept if name in features}
+        told = decision._asdict()
+        told |= {
+            f"uplift_{a}": u for a, u in zip(self.schema.arms[1:], decision.uplift, strict=True)
+        }
+        del told["uplift"]
+        record |= told
+        record["page"], record["position"] = page, position
+        record["timestamp"], record["cost"] = int(now * 1e6), self.schema.arm_cost[decision.arm]
+        if session is not None:
+            record["session_id"] = session
+        return record
 
     def _row(self, features: Mapping[str, Any]) -> bytearray:
         """Encode features; whatever is unusual by the encoder itself, which says what is wrong."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from policy.console import fail, in_brief, print_summary, say, shown_stages
+from policy.names import Fsync
 from policy.progress import Stages
 from uplift.errors import InputError
 from uplift.files import check_writable
@@ -270,6 +271,70 @@ def evaluate(
     if out is not None:
         write_report(report, out)
     print_summary(report, as_json, out)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to serve.", metavar="BUNDLE")],
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    log: Annotated[Path | None, typer.Option(help="Folder to log decisions to.")] = None,
+    fsync: Annotated[Fsync, typer.Option(help="When the log is synced.")] = "interval",
+    explore: Annotated[float, typer.Option(help="Share of decisions at random.")] = 0.0,
+    qps: Annotated[float | None, typer.Option(help="Most extra requests per second.")] = None,
+    shadow: Annotated[
+        Path | None, typer.Option(help="Bundle that decides but does not act.")
+    ] = None,
+    admin_token: Annotated[
+        Path | None, typer.Option(help="File with the token of /admin/reload.")
+    ] = None,
+    admin_anywhere: Annotated[
+        bool, typer.Option("--admin-anywhere", help="Take /admin from other machines too.")
+    ] = False,
+) -> None:
+    """Decide over HTTP, until SIGTERM."""
+    from policy.service.build import build_service
+    from policy.service.server import serve as listen
+    from policy.service.server import token_of
+
+    service = build_service(
+        bundle,
+        log=log,
+        fsync=fsync,
+        explore=explore,
+        qps=qps,
+        shadow=shadow,
+        admin_token=token_of(admin_token),
+        admin_anywhere=admin_anywhere,
+    )
+
+    def ready(address: str, taken: int) -> None:
+        print(f"serving plan {service.engine.plan_version} on http://{address}:{taken}", flush=True)
+
+    listen(service, host, port, ready=ready)
+
+
+@app.command()
+def outcomes(
+    log: Annotated[Path, typer.Argument(help="Folder of a decision log.", metavar="LOG_DIR")],
+    schema: SchemaOption,
+    out: Annotated[Path, typer.Option(help="Request log to write.", metavar="LOG.parquet")],
+    events: Annotated[
+        Path | None, typer.Option(help="Parquet of events; those told to `serve` by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Join logged decisions with what happened afterwards to a request log."""
+    from policy.decision_log.archive import read_decisions, read_events
+    from policy.decision_log.outcomes import join_outcomes
+    from uplift.parquet import read_frame
+    from uplift.schema import LogSchema
+
+    check_writable(out)
+    happened = read_events(log / "events") if events is None else read_frame(events)
+    joined = join_outcomes(read_decisions(log), happened, LogSchema.read(schema))
+    joined.write(out)
+    say({"rows": len(joined), "log": str(out)}, as_json)
 
 
 def _read_log(path: Path, schema: Path, stages: Stages) -> "RequestLog":

@@ -151,6 +151,27 @@ class DecisionEngine:
         version = manifest["sha256"]["plan.json"][:12]
         return cls(encoder, expect, rule, schema, version, **options)
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that a decision needs."""
+        return self._names
+
+    @property
+    def plan_about(self) -> dict[str, Any]:
+        """What the plan in service says."""
+        return {"plan_version": self.plan_version, "explore": self._explore, **self.rule.about}
+
+    @property
+    def model_about(self) -> dict[str, Any]:
+        """What the model in service predicts, and from what."""
+        categories = self._encoder.vocabulary
+        return {
+            "arms": self.schema.arms,
+            "arm_cost": self.schema.arm_cost,
+            "primary": self.schema.primary,
+            "features": [{"name": n, "categories": categories.get(n)} for n in self._names],
+        }
+
     def decide(
         self,
         features: Mapping[str, Any],

@@ -74,9 +74,10 @@ class ServingRule:
         )
 
     @property
-    def has_memory(self) -> bool:
-        """Whether the session's past matters."""
-        return self.limits != Limits()
+    def about(self) -> dict[str, Any]:
+        """Prices and limits, as plain values."""
+        seconds = None if np.isinf(self._seconds) else self._seconds
+        return {"price": self.price, "window_seconds": seconds, "limits": vars(self.limits)}
 
     def window(self, now: float) -> int:
         """Return the window that a moment, in seconds since 1970 UTC, falls into."""

@@ -8,7 +8,7 @@ from policy.decision_log.segment import read_segment, segments
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["archive_segment", "read_decisions"]
+__all__ = ["archive_segment", "read_decisions", "read_events"]
 
 
 def archive_segment(path: Path) -> Path | None:
@@ -27,20 +27,28 @@ def archive_segment(path: Path) -> Path | None:
 
 def read_decisions(folder: str | Path) -> "pd.DataFrame":
     """Read all decisions of a folder, from Parquet and from segments; one row a decision."""
+    return _read(Path(folder), "decisions").drop_duplicates("decision_id")
+
+
+def read_events(folder: str | Path) -> "pd.DataFrame":
+    """Read all outcome events that a service has logged."""
+    return _read(Path(folder), "events")
+
+
+def _read(folder: Path, what: str) -> "pd.DataFrame":
     import pandas as pd
 
     from uplift.errors import InputError
     from uplift.parquet import read_frame
 
-    root = Path(folder)
-    archived = sorted(root.glob("*.parquet"))
+    archived = sorted(folder.glob("*.parquet"))
     done = {path.stem for path in archived}
     frames = [read_frame(path) for path in archived]
-    frames += [_frame(read_segment(path)) for path in segments(root) if path.stem not in done]
+    frames += [_frame(read_segment(path)) for path in segments(folder) if path.stem not in done]
     frames = [frame for frame in frames if len(frame)]
     if not frames:
-        raise InputError(f"folder {str(folder)!r} holds no decisions; check the path.")
-    return pd.concat(frames, ignore_index=True).drop_duplicates("decision_id")
+        raise InputError(f"folder {str(folder)!r} holds no {what}; check the path.")
+    return pd.concat(frames, ignore_index=True)
 
 
 def _frame(records: Any) -> "pd.DataFrame":

@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 from policy.decision_log.segment import encoded, segment_name, segments, whole_length
+from policy.names import Fsync
 from uplift.errors import InputError
 from uplift.files import check_writable
 
-__all__ = ["DecisionLog", "Fsync"]
+__all__ = ["DecisionLog"]
 
-Fsync = Literal["always", "interval", "off"]
 _IDLE_SECONDS = 0.05
 _SYNC_SECONDS = 1.0
 _GONE = 10_000

@@ -1,3 +1,8 @@
+from .accuracy import purchase_auc as purchase_auc
+from .costs import Spend as Spend
+from .costs import fieller as fieller
+from .costs import gain_per_request as gain_per_request
+from .costs import spend_of as spend_of
 from .diagnostics import Diagnostics as Diagnostics
 from .diagnostics import diagnose as diagnose
 from .estimators import DM as DM

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from offline_eval.accuracy import purchase_auc
 from offline_eval.assessment import Assessment, assess
 from offline_eval.optimism import optimism_gap
 from offline_eval.policies import walk
@@ -181,7 +182,11 @@ def held_out_curves(
             changes[name] = calibration_change(raw[:, a], uplift[:, a], one, test.cluster)
         several = {"arms": arms, **_multi_arm_part(uplift, effect, test, seed)}
     calibration = {"method": model.calibration.method, "arms": to_plain(changes)}
-    about = {**_learner_part(model.learner), "calibration": calibration}
+    about = {
+        **_learner_part(model.learner),
+        "calibration": calibration,
+        **_auc_part(test, outcome),
+    }
     return {**about, **next(iter(arms.values())), **(several if len(arms) > 1 else {})}
 
 
@@ -338,6 +343,13 @@ def _curve_part(state: CurveState) -> dict[str, Any]:
         "uplift_at": to_plain(curve.uplift_at),
         "curve": to_plain({k: getattr(curve, k) for k in ("share", "gain", "lower", "upper")}),
     }
+
+
+def _auc_part(test: RequestLog, outcome: FloatArray) -> dict[str, Any]:
+    """Tell how well buyers are told apart, overall and by arm, where the outcome is a purchase."""
+    if not np.isin(test.outcome(), (0.0, 1.0)).all():
+        return {}
+    return {"auc": to_plain(purchase_auc(test, outcome))}
 
 
 def _multi_arm_part(

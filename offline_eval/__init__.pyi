@@ -4,7 +4,10 @@ from .costs import fieller as fieller
 from .costs import gain_per_request as gain_per_request
 from .costs import spend_of as spend_of
 from .diagnostics import Diagnostics as Diagnostics
+from .diagnostics import check_drift as check_drift
+from .diagnostics import check_support as check_support
 from .diagnostics import diagnose as diagnose
+from .diagnostics import tail_index as tail_index
 from .estimators import DM as DM
 from .estimators import DR as DR
 from .estimators import ESTIMATORS as ESTIMATORS

@@ -7,11 +7,10 @@ that an interval needs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import sparse
-from scipy.stats import norm, poisson
+from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from uplift.arrays import FloatArray, IntArray
@@ -29,7 +28,6 @@ __all__ = [
 
 #: Coverage of all intervals.
 LEVEL = 0.95
-_WEIGHTS_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,11 @@ def standard_error(influence: FloatArray) -> float:
 
 
 def bootstrap(
-    sums: Any, statistic: Callable[[FloatArray], FloatArray], draws: int, seed: int
+    sums: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    draws: int,
+    seed: int,
+    key: NDArray[np.uint64] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return lower and upper ends of intervals for a statistic of column totals.
 
@@ -112,19 +114,21 @@ def bootstrap(
 
     Parameters
     ----------
-    sums : (clusters, k) sums by cluster, dense or scipy.sparse
+    sums : (clusters, k) sums by cluster
     statistic : maps (k, draws) totals to (m, draws) statistics
-    draws, seed : number of draws and seed of their generator
+    draws, seed : number of draws and their seed
+    key : (clusters,) what each cluster is known by, so that shards draw the same; their numbers
+        by default
 
     Returns
     -------
     two arrays of shape (m,)
     """
-    count = sums.shape[0]
-    point = statistic(np.asarray(sums.sum(axis=0), dtype=np.float64).reshape(-1, 1))[:, 0]
+    count = len(sums)
+    point = statistic(sums.sum(axis=0).reshape(-1, 1))[:, 0]
     if count < 2:
         return np.full_like(point, -np.inf), np.full_like(point, np.inf)
-    drawn = bootstrap_draws(sums, statistic, draws, seed)
+    drawn = bootstrap_draws(sums, statistic, draws, seed, key)
     # Outward to a drawn value: a statistic may be infinite in some draws.
     lower = np.nanquantile(drawn, (1 - LEVEL) / 2, axis=1, method="lower")
     upper = np.nanquantile(drawn, (1 + LEVEL) / 2, axis=1, method="higher")
@@ -135,42 +139,22 @@ def bootstrap(
 
 
 def bootstrap_draws(
-    sums: Any, statistic: Callable[[FloatArray], FloatArray], draws: int, seed: int
+    sums: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    draws: int,
+    seed: int,
+    key: NDArray[np.uint64] | None = None,
 ) -> FloatArray:
     """Return a statistic of column totals drawn again and again, (m, draws).
 
-    Every draw weighs each cluster by Poisson(1). Weights are drawn and used chunk by chunk of
-    `_WEIGHTS_AT_ONCE`, so memory does not grow with clusters times draws.
+    Every draw weighs each cluster by Poisson(1), by a hash of its key: see `uplift.poisson`.
 
     Parameters
     ----------
-    sums, statistic, draws, seed : as in `bootstrap`
+    sums, statistic, draws, seed, key : as in `bootstrap`
     """
-    rng = np.random.default_rng(seed)
-    count = sums.shape[0]
-    columns = sums.T.tocsr() if sparse.issparse(sums) else np.ascontiguousarray(sums.T)
-    at_once = max(1, min(draws, _WEIGHTS_AT_ONCE // count))
+    from uplift.poisson import poisson_totals
+
+    known = np.arange(len(sums), dtype=np.uint64) if key is None else key
     with np.errstate(invalid="ignore", divide="ignore"):  # a draw of no cluster has no statistic
-        drawn = [
-            statistic(columns @ _poisson(rng, (count, size))) for size in _pieces(draws, at_once)
-        ]
-    return np.concatenate(drawn, axis=1)
-
-
-def _poisson(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
-    """Draw Poisson(1) by looking 16 random bits up: mean 1, probabilities to 2^-16."""
-    return _POISSON[rng.integers(0, 1 << 16, shape, dtype=np.uint16)]
-
-
-def _poisson_table() -> FloatArray:
-    """(2^16,) the quantile of Poisson(1) at the middle of each of the cells of [0, 1]."""
-    table: FloatArray = poisson.ppf((np.arange(1 << 16) + 0.5) / (1 << 16), 1.0)
-    table[0] += (1 << 16) - table.sum()  # the tail beyond the last cell
-    return table
-
-
-_POISSON = _poisson_table()
-
-
-def _pieces(total: int, size: int) -> list[int]:
-    return [size] * (total // size) + ([total % size] if total % size else [])
+        return statistic(poisson_totals(sums, known, draws, seed))

@@ -1,10 +1,11 @@
-"""Uniform numbers from identifiers: the same user falls the same way in every log."""
+"""Numbers from identifiers: the same user falls the same way in every log."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uplift.arrays import FloatArray
 
-__all__ = ["hash_uniform"]
+__all__ = ["hash_keys", "hash_uniform"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -25,15 +26,23 @@ def hash_uniform(ids: np.ndarray, seed: int) -> FloatArray:
         ``mix(id xor mix(seed)) / 2**64`` with the splitmix64 finaliser; equal identifiers get
         equal numbers whatever the order or the rest of the log.
     """
+    mixed = _splitmix(_numbers(ids) ^ _splitmix(np.array([seed % 2**64], np.uint64)))
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def hash_keys(ids: np.ndarray) -> NDArray[np.uint64]:
+    """Map each identifier, as `hash_uniform` takes them, to 64 well mixed bits, (n,)."""
+    return _splitmix(_numbers(ids))
+
+
+def _numbers(ids: np.ndarray) -> NDArray[np.uint64]:
+    """Return integers as they are and other identifiers by pandas' hash."""
     if not np.issubdtype(ids.dtype, np.integer):
         from pandas.util import hash_array
 
         ids = hash_array(np.asarray(ids, dtype=object).astype(str).astype(object))
     keys = ids.astype(np.int64, copy=False).view(np.uint64) if ids.dtype.kind == "i" else ids
-    mixed = _splitmix(
-        keys.astype(np.uint64, copy=False) ^ _splitmix(np.array([seed % 2**64], np.uint64))
-    )
-    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return keys.astype(np.uint64, copy=False)
 
 
 def _splitmix(keys: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from offline_eval.estimators.decisions import Decisions
 from offline_eval.estimators.weighting import Weighting
 from offline_eval.intervals.ratios import Ratio, RatioSums
 from uplift.arrays import FloatArray
+from uplift.clusters import Estimate
 from uplift.errors import InputError
 
 __all__ = ["Tuned"]
@@ -28,8 +29,9 @@ class Tuned(Estimator):
       agrees with all before it, ``|v_i - v_j| <= c_i + (sqrt(6) - 1) c_j`` with half widths c.
       Source: Su et al. 2020; Tucker & Lee 2021.
 
-    The choice is made on the same rows, so that the interval is that of the chosen candidate and
-    does not know of its bias. For shards, `fixed` chooses once; then their states add.
+    Called, it widens the chosen candidate's interval by the bias that the rows show,
+    ``|mean((w - w') (r - m))|``: without it the interval is around the wrong place. For shards,
+    `fixed` chooses once; then their states add, which know of the noise alone.
 
     Parameters
     ----------
@@ -54,11 +56,17 @@ class Tuned(Estimator):
         if self.rule not in ("mse", "slope"):
             raise InputError(f"rule {self.rule!r} is unknown; choose 'mse' or 'slope'.")
 
+    def __call__(self, decisions: Decisions) -> Estimate:
+        """Return the value with the clustered interval, widened by the bias shown."""
+        chosen = self.fixed(decisions)
+        found, bias = chosen(decisions), self._shown_bias(chosen, decisions)
+        return Estimate(found.value, found.lower - bias, found.upper + bias)
+
     def ratios(self, decisions: Decisions) -> tuple[Ratio, ...]:
         """Return the chosen candidate's."""
         return self.fixed(decisions).ratios(decisions)
 
-    def fixed(self, decisions: Decisions) -> Estimator:
+    def fixed(self, decisions: Decisions) -> Weighted:
         """Return the base estimator with the chosen weighting."""
         options = [self.base.using(weighting) for weighting in self.candidates]
         sums = [option.sums(decisions) for option in options]
@@ -66,12 +74,15 @@ class Tuned(Estimator):
         return options[chosen]
 
     def _by_mse(self, options: list[Weighted], sums: list[RatioSums], decisions: Decisions) -> int:
-        weight = decisions.weight
-        rest = self.base.residual(decisions)
-        slack = _slack(weight, self.delta)
-        bias = [abs(float(((weight - o.weigh(decisions)) @ rest) / len(rest))) for o in options]
+        slack = _slack(decisions.weight, self.delta)
+        bias = [self._shown_bias(option, decisions) for option in options]
         scores = [s.error**2 + (b + slack) ** 2 for s, b in zip(sums, bias, strict=True)]
         return int(np.argmin(scores))
+
+    def _shown_bias(self, option: Weighted, decisions: Decisions) -> float:
+        """Return how far the changed weights move the estimate on these rows."""
+        taken = decisions.weight - option.weigh(decisions)
+        return abs(float(taken @ self.base.residual(decisions))) / len(taken)
 
 
 def _slack(weight: FloatArray, delta: float) -> float:

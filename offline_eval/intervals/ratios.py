@@ -1,6 +1,7 @@
 """Sums of ratios by cluster: the state behind every estimate, its interval and bootstrap."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from uplift.clusters import (
     standard_error,
 )
 from uplift.errors import InputError
+from uplift.hashing import hash_keys
 
 __all__ = ["Ratio", "RatioSums"]
 
@@ -125,13 +127,18 @@ class RatioSums:
 
     def bootstrap(self, draws: int = 1000, seed: int = 0) -> Estimate:
         """Put the interval of a Poisson bootstrap of the clusters about the value."""
-        lower, upper = bootstrap(self.sums, self._value, draws, seed)
+        lower, upper = bootstrap(self.sums, self._value, draws, seed, self._key)
         return Estimate(self.value, float(lower[0]), float(upper[0]))
 
     def draws(self, draws: int = 1000, seed: int = 0) -> FloatArray:
         """Return the estimate of each draw of the bootstrap, (draws,)."""
-        drawn: FloatArray = bootstrap_draws(self.sums, self._value, draws, seed)[0]
+        drawn: FloatArray = bootstrap_draws(self.sums, self._value, draws, seed, self._key)[0]
         return drawn
+
+    @cached_property
+    def _key(self) -> NDArray[np.uint64]:
+        """(G,) what draws know the clusters by: the same in every shard."""
+        return hash_keys(self.cluster)
 
     def _value(self, totals: FloatArray) -> FloatArray:
         """Return the statistic (1, m) of totals (2 K, m)."""

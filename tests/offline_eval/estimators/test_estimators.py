@@ -178,5 +178,6 @@ def test_intervals_cover_the_truth(name: str) -> None:
     estimates = [ESTIMATORS[name](world(rng, 200)) for _ in range(runs)]
     coverage = np.mean([e.lower <= TRUTH <= e.upper for e in estimates])
     noise = 3 * np.sqrt(0.95 * 0.05 / runs)
-    # A tuned estimator is biased where it gains by it, and its interval does not know.
-    assert 0.95 - (0.05 if name in TUNED else noise) < coverage < 0.95 + noise
+    # A tuned estimator is biased where it gains by it; its interval is widened by what shows.
+    assert 0.95 - (0.05 if name in TUNED else noise) < coverage
+    assert name in TUNED or coverage < 0.95 + noise

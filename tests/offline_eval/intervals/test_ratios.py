@@ -38,6 +38,8 @@ def test_shards_add_up_to_the_whole(seed: int, name: str) -> None:
     assert np.array_equal(together.cluster, once.cluster)
     np.testing.assert_allclose(together.sums, once.sums)
     assert together.estimate().upper == pytest.approx(once.estimate().upper)
+    drawn = [numbers(state.bootstrap(70, seed=1)) for state in (together, once)]
+    assert drawn[0] == pytest.approx(drawn[1])  # shards draw as the whole does
 
 
 def test_one_ratio_is_the_known_ratio_estimate() -> None:

@@ -51,3 +51,13 @@ from .policies import walk as walk
 from .rates import PurchaseRate as PurchaseRate
 from .rates import effects as effects
 from .rates import purchase_rates as purchase_rates
+from .sequential import PDIS as PDIS
+from .sequential import SEQUENTIAL_ESTIMATORS as SEQUENTIAL_ESTIMATORS
+from .sequential import SNPDIS as SNPDIS
+from .sequential import TIS as TIS
+from .sequential import SequentialDR as SequentialDR
+from .sequential import SequentialEstimator as SequentialEstimator
+from .sequential import SequentialSNDR as SequentialSNDR
+from .sequential import Sessions as Sessions
+from .sequential import fitted_values as fitted_values
+from .sequential import step_rewards as step_rewards

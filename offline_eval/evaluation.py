@@ -129,17 +129,7 @@ def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> D
     _check_shape("probabilities", pi, log)
     if outcome is not None:
         _check_shape("outcome", outcome, log)
-    if np.abs(pi.sum(axis=1) - 1).max() > 1e-6:
-        raise InputError("the policy's probabilities do not sum to 1 over the arms.")
-    rows, arm = np.arange(len(log)), log.arm
-    return Decisions(
-        log.outcome(),
-        log.propensity,
-        pi[rows, arm],
-        log.cluster,
-        None if outcome is None else outcome[rows, arm],
-        None if outcome is None else np.einsum("na,na->n", pi, outcome),
-    )
+    return Decisions.of(log.outcome(), log.propensity, log.arm, pi, log.cluster, outcome)
 
 
 def _check_shape(name: str, values: FloatArray, log: RequestLog) -> None:

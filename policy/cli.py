@@ -262,6 +262,9 @@ def evaluate(
     all_users: Annotated[
         bool, typer.Option("--all-users", help="Keep users that `fit` may have seen.")
     ] = False,
+    job: Annotated[
+        Path | None, typer.Option(help="Job file whose [gate] judges.", metavar="JOB.toml")
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -271,15 +274,23 @@ def evaluate(
     """
     from offline_eval.report import write_report
     from policy.bundle import Bundle
+    from policy.job import Job
     from policy.loop import report_on
 
-    artefact = Bundle.load(bundle)
+    artefact, task = Bundle.load(bundle), Job() if job is None else Job.read(job)
     if all_users:
         artefact.evidence.pop("fitted", None)
     if out is not None:
         check_writable(out)
     with shown_stages(as_json) as stages:
-        report = report_on(artefact, _read_log(log, schema, stages), seed=seed, stages=stages)
+        report = report_on(
+            artefact,
+            _read_log(log, schema, stages),
+            rules=task.gate,
+            fixed_position=task.fixed_position,
+            seed=seed,
+            stages=stages,
+        )
     if out is not None:
         write_report(report, out)
     print_summary(report, as_json, out)

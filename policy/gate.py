@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +14,10 @@ from uplift.errors import InputError
 from uplift.plain import to_plain
 from uplift.randomisation import Check
 
-__all__ = ["Gate", "GateRules", "gate"]
+__all__ = ["INCUMBENT", "Gate", "GateRules", "gate"]
+
+#: What a bundle's plan is called among the policies that a plan is assessed beside.
+INCUMBENT = "incumbent"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,11 @@ class GateRules:
     margin : outcome per decision point by which the lower bound of the paired difference must
         exceed 0
     overspend : share by which the spend may exceed the budget; pacing takes off what is above
+    peak : share by which a single window may exceed its own capacity. Its price rests on few
+        sessions of the planned log; pacing corrects it, but not at once
     confidence : probability that the spend stays within that, at least
+    bundle : the bundle whose plan it must beat instead. Users that the bundle's model was fitted
+        on make the incumbent look better than it is: errors are to its side
 
     Raises
     ------
@@ -39,13 +47,27 @@ class GateRules:
     incumbent: str = "never"
     margin: float = 0.0
     overspend: float = 0.1
+    peak: float = 0.5
     confidence: float = 0.9
+    bundle: Path | None = None
+
+    @property
+    def rival(self) -> str:
+        """What the incumbent is called where the plan is assessed."""
+        return self.incumbent if self.bundle is None else INCUMBENT
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.margin) and self.overspend >= 0 and 0 < self.confidence < 1):
+        if self.bundle is not None and self.incumbent != "never":
             raise InputError(
-                f"gate: margin is {self.margin}, overspend {self.overspend}, confidence "
-                f"{self.confidence}; expected a number, 0 or more, and a number in (0, 1)."
+                f"gate: incumbent is {self.incumbent!r} and bundle is '{self.bundle}'; expected "
+                "one of them, leave the other out."
+            )
+        shares = self.overspend >= 0 and self.peak >= 0 and 0 < self.confidence < 1
+        if not (np.isfinite(self.margin) and shares):
+            raise InputError(
+                f"gate: margin is {self.margin}, overspend {self.overspend}, peak {self.peak}, "
+                f"confidence {self.confidence}; expected a number, twice 0 or more, and a number "
+                "in (0, 1)."
             )
 
 
@@ -108,18 +130,18 @@ def gate(
     rules = rules or GateRules()
     plan = next(iter(assessment.evaluations))
     rivals = [name for name in assessment.evaluations if name != plan]
-    if rules.incumbent not in rivals:
-        raise InputError(f"gate: incumbent {rules.incumbent!r} is not assessed; it has {rivals}.")
-    advantage = assessment.advantages.get(rules.incumbent)
+    if rules.rival not in rivals:
+        raise InputError(f"gate: incumbent {rules.rival!r} is not assessed; it has {rivals}.")
+    advantage = assessment.advantages.get(rules.rival)
     reasons = (
-        *_doubts(assessment, plan, rules.incumbent, checks),
+        *_doubts(assessment, plan, rules.rival, checks),
         *_too_little(advantage, rules),
         *_too_dear(spend, rules),
     )
     return Gate(
         "held" if reasons else "published",
         reasons,
-        rules.incumbent,
+        rules.rival,
         rules.margin,
         advantage,
         spend.scarce.requests,
@@ -143,11 +165,11 @@ def _doubts(
 
 def _too_little(advantage: Estimate | None, rules: GateRules) -> list[str]:
     if advantage is None:
-        return [f"The gain over {rules.incumbent} is not known."]
+        return [f"The gain over {rules.rival} is not known."]
     if advantage.lower > rules.margin:
         return []
     return [
-        f"The gain over {rules.incumbent} may be as low as {advantage.lower:.3g} per decision "
+        f"The gain over {rules.rival} may be as low as {advantage.lower:.3g} per decision "
         f"point (more than {rules.margin:g} is asked)."
     ]
 
@@ -163,7 +185,7 @@ def _too_dear(spend: PlanSpend, rules: GateRules) -> list[str]:
     if (worst := spend.worst(rules.confidence)) is not None:
         found.append(
             f"The window from {_clock(worst.start)} UTC spends {worst.requests.value:.4g} requests "
-            f"per decision point; its capacity and {rules.overspend:.0%} are {worst.budget:.4g}."
+            f"per decision point; its capacity and {rules.peak:.0%} are {worst.budget:.4g}."
         )
     return found
 

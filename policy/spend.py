@@ -50,7 +50,9 @@ class PlanSpend:
         return surest
 
 
-def plan_spend(plan: RequestPlan, log: RequestLog, pi: FloatArray, overspend: float) -> PlanSpend:
+def plan_spend(
+    plan: RequestPlan, log: RequestLog, pi: FloatArray, overspend: float, peak: float
+) -> PlanSpend:
     """Judge what a plan's rule spends on a log against the plan's budget and an overspend.
 
     All is counted per decision point, so the log may be larger or smaller than the planned one; its
@@ -61,6 +63,7 @@ def plan_spend(plan: RequestPlan, log: RequestLog, pi: FloatArray, overspend: fl
     plan : with its budget and capacities
     log, pi : the log, and the rule's probabilities on it
     overspend : share of the budget that may be spent beyond it
+    peak : share of its own capacity that a single window may spend beyond it
     """
     spent, allowed = pi @ np.asarray(log.schema.arm_cost), 1 + overspend
     if plan.budget.kind in ("requests", "share"):
@@ -71,7 +74,7 @@ def plan_spend(plan: RequestPlan, log: RequestLog, pi: FloatArray, overspend: fl
     within = spend_of(inside, log.cluster, allowed * float(capacity[scarce].sum()))
     seen = np.flatnonzero(np.bincount(window, spent, len(capacity)) > 0)
     alone = [
-        spend_of(np.where(window == w, spent, 0.0), log.cluster, allowed * float(capacity[w]))
+        spend_of(np.where(window == w, spent, 0.0), log.cluster, (1 + peak) * float(capacity[w]))
         for w in seen
     ]
     starts = plan.window_start[seen]
@@ -87,6 +90,6 @@ def _total(plan: RequestPlan) -> float:
 
 
 def _scarce(plan: RequestPlan) -> BoolArray:
-    """Return the windows whose capacity binds: those with a price and a spend; all where there are none."""
+    """Return the windows whose capacity binds, which have a price and a spend; else all."""
     scarce = (plan.price > 0) & (plan.rule_spend > 0)
     return scarce if scarce.any() else np.ones_like(scarce)

@@ -95,7 +95,9 @@ def test_an_unknown_incumbent_is_told() -> None:
         gate(assessed(), WITHIN, [], GateRules("best"))
 
 
-@pytest.mark.parametrize("change", [{"margin": np.nan}, {"overspend": -1}, {"confidence": 1.0}])
+@pytest.mark.parametrize(
+    "change", [{"margin": np.nan}, {"overspend": -1}, {"peak": -1}, {"confidence": 1.0}]
+)
 def test_impossible_rules_are_told(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match="gate: margin is"):
         GateRules(**change)  # type: ignore[arg-type]

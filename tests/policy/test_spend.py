@@ -40,14 +40,14 @@ def test_a_budget_without_windows_is_one_number(
 ) -> None:
     log = feed_scores.log
     plan, pi = plan_requests(feed_scores, budget), asking(log, 0.01, 0.01)
-    found = plan_spend(plan, log, pi, 0.2)
+    found = plan_spend(plan, log, pi, 0.2, 0.2)
     per_point = expected if budget.kind == "share" else expected / len(log)
     assert found.scarce.budget == pytest.approx(1.2 * per_point)
     assert found.windows == ()
 
 
 def test_within_in_each_window(feed_log: RequestLog, half_days: RequestPlan) -> None:
-    found = plan_spend(half_days, feed_log, asking(feed_log, 0.1, 0.1), 0.1)
+    found = plan_spend(half_days, feed_log, asking(feed_log, 0.1, 0.1), 0.1, 0.1)
     assert found.scarce.over < 1e-9
     assert found.scarce.budget == pytest.approx(1.1 * found.scarce.requests.value)
     assert [w.start for w in found.windows] == [0.0, HALF_DAY]
@@ -57,7 +57,7 @@ def test_within_in_each_window(feed_log: RequestLog, half_days: RequestPlan) -> 
 def test_the_night_lends_nothing_to_the_day(feed_log: RequestLog, half_days: RequestPlan) -> None:
     """The evening spends 1.5 times its capacity; altogether the plan is within."""
     pi = asking(feed_log, 0.0, 0.15)
-    found = plan_spend(half_days, feed_log, pi, 0.3)
+    found = plan_spend(half_days, feed_log, pi, 0.3, 0.3)
     worst = found.worst(0.9)
     assert found.scarce.over < 1e-3
     assert worst is not None
@@ -69,7 +69,7 @@ def test_capacity_without_a_price_is_not_counted(
     feed_log: RequestLog, half_days: RequestPlan
 ) -> None:
     idle = replace(half_days, price=np.array([0.0, 1.0]))
-    found = plan_spend(idle, feed_log, asking(feed_log, 0.0, 0.15), 0.1)
+    found = plan_spend(idle, feed_log, asking(feed_log, 0.0, 0.15), 0.1, 0.1)
     assert found.scarce.over > 0.999
     assert found.scarce.budget == pytest.approx(1.1 * half_days.capacity[1] / len(feed_log))
 
@@ -77,15 +77,15 @@ def test_capacity_without_a_price_is_not_counted(
 def test_windows_nobody_knows_lend_nothing(feed_log: RequestLog, half_days: RequestPlan) -> None:
     """They have the dearest price of the others, and no spend."""
     unseen = replace(half_days, rule_spend=np.array([0.0, 1.0]))
-    assert plan_spend(unseen, feed_log, asking(feed_log, 0.0, 0.15), 0.1).scarce.over > 0.999
+    assert plan_spend(unseen, feed_log, asking(feed_log, 0.0, 0.15), 0.1, 0.1).scarce.over > 0.999
 
 
 def test_a_part_of_the_log_spends_the_same_per_point(
     feed_log: RequestLog, half_days: RequestPlan
 ) -> None:
     part = feed_log.split(share=0.5, seed=3)[0]
-    whole = plan_spend(half_days, feed_log, asking(feed_log, 0.1, 0.1), 0.0).scarce
-    half = plan_spend(half_days, part, asking(part, 0.1, 0.1), 0.0).scarce
+    whole = plan_spend(half_days, feed_log, asking(feed_log, 0.1, 0.1), 0.0, 0.0).scarce
+    half = plan_spend(half_days, part, asking(part, 0.1, 0.1), 0.0, 0.0).scarce
     assert half.budget == pytest.approx(whole.budget)
     assert half.requests.value == pytest.approx(whole.requests.value, rel=0.05)
 

@@ -296,6 +296,7 @@ def test_random_bodies_never_break_it(server, points):
         assert status < 500
         assert b"Traceback" not in answer
         seen.add(status)
+    reader.close()
     connection.close()
     assert {400, 422} <= seen
 

@@ -1,5 +1,13 @@
+from .accuracy import purchase_auc as purchase_auc
+from .costs import Spend as Spend
+from .costs import fieller as fieller
+from .costs import gain_per_request as gain_per_request
+from .costs import spend_of as spend_of
 from .diagnostics import Diagnostics as Diagnostics
+from .diagnostics import check_drift as check_drift
+from .diagnostics import check_support as check_support
 from .diagnostics import diagnose as diagnose
+from .diagnostics import tail_index as tail_index
 from .estimators import DM as DM
 from .estimators import DR as DR
 from .estimators import ESTIMATORS as ESTIMATORS
@@ -43,3 +51,13 @@ from .policies import walk as walk
 from .rates import PurchaseRate as PurchaseRate
 from .rates import effects as effects
 from .rates import purchase_rates as purchase_rates
+from .sequential import PDIS as PDIS
+from .sequential import SEQUENTIAL_ESTIMATORS as SEQUENTIAL_ESTIMATORS
+from .sequential import SNPDIS as SNPDIS
+from .sequential import TIS as TIS
+from .sequential import SequentialDR as SequentialDR
+from .sequential import SequentialEstimator as SequentialEstimator
+from .sequential import SequentialSNDR as SequentialSNDR
+from .sequential import Sessions as Sessions
+from .sequential import fitted_values as fitted_values
+from .sequential import step_rewards as step_rewards

@@ -1,11 +1,12 @@
 """What a policy would have earned and spent on a randomised log."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from offline_eval.diagnostics import REFUSED_N_EFFECTIVE, Diagnostics, diagnose
+from offline_eval.costs import gain_per_request
+from offline_eval.diagnostics import REFUSED_N_EFFECTIVE, Diagnostics, check_support, diagnose
 from offline_eval.estimators import ESTIMATORS, Decisions
 from offline_eval.policies import Policy, walk
 from uplift.arrays import FloatArray
@@ -13,6 +14,7 @@ from uplift.clusters import Estimate, ratio_estimate
 from uplift.effects import arm_scores
 from uplift.errors import InputError
 from uplift.log import RequestLog
+from uplift.randomisation import Check
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -28,7 +30,8 @@ class Evaluation:
     gain : outcome gained over never requesting, ``V(pi) - V(never)``; absent when refused, or
         when too few logged decisions tell what its requests, or their absence, bring
     requests : requests spent
-    gain_per_request : ``gain / requests``; absent when refused or nothing is spent
+    gain_per_request : ``gain / requests``, with Fieller's interval; absent when refused or nothing
+        is spent
     diagnostics : overlap of log and policy, with the verdict
     """
 
@@ -75,20 +78,19 @@ def evaluate(
     cluster, ones = log.cluster, np.ones(len(log))
     spent = pi @ np.asarray(log.schema.arm_cost)
     requests = ratio_estimate(spent, ones, cluster)
-    diagnostics = diagnose(decisions)
+    diagnostics = diagnose(decisions).joined(check_support(log, pi))
     if diagnostics.verdict == "refused":
         return Evaluation(policy.name, {}, None, requests, None, diagnostics)
     gained = gain_rows(log, pi, outcome)
     thin = _thin_gain(log, pi)
     if thin:
-        reasons = (*diagnostics.reasons, *thin)
-        diagnostics = replace(diagnostics, verdict="doubtful", reasons=reasons)
+        diagnostics = diagnostics.joined(Check("gain", "doubtful", " ".join(thin)))
     return Evaluation(
         policy.name,
         {name: ESTIMATORS[name](decisions) for name in chosen},
         ratio_estimate(gained, ones, cluster) if not thin else None,
         requests,
-        ratio_estimate(gained, spent, cluster) if spent.any() and not thin else None,
+        gain_per_request(gained, spent, cluster) if spent.any() and not thin else None,
         diagnostics,
     )
 
@@ -127,17 +129,7 @@ def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> D
     _check_shape("probabilities", pi, log)
     if outcome is not None:
         _check_shape("outcome", outcome, log)
-    if np.abs(pi.sum(axis=1) - 1).max() > 1e-6:
-        raise InputError("the policy's probabilities do not sum to 1 over the arms.")
-    rows, arm = np.arange(len(log)), log.arm
-    return Decisions(
-        log.outcome(),
-        log.propensity,
-        pi[rows, arm],
-        log.cluster,
-        None if outcome is None else outcome[rows, arm],
-        None if outcome is None else np.einsum("na,na->n", pi, outcome),
-    )
+    return Decisions.of(log.outcome(), log.propensity, log.arm, pi, log.cluster, outcome)
 
 
 def _check_shape(name: str, values: FloatArray, log: RequestLog) -> None:

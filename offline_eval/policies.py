@@ -94,13 +94,18 @@ class SessionMemory:
         self._last_slot[who] = moment.slot[requested]
 
 
-def walk(policy: Policy, log: RequestLog, seed: int = 0) -> FloatArray:
+def walk(
+    policy: Policy, log: RequestLog, seed: int = 0, *, logged_past: bool = False
+) -> FloatArray:
     """Lead a policy through every session of a log; return its probabilities, (n, A + 1).
 
     The features are the logged ones; the past is the policy's own: had it made a request five
     slots ago, its limits count that request, whatever the log did. All sessions take their first
     decision together, then their second, and so on. Where a policy with memory is random, its
     past is drawn with `seed`.
+
+    With `logged_past` the policy's limits count the requests that the log made: the probabilities
+    given the history as it was, which importance weights along a session are made of.
     """
     prepared = policy.prepare(log)
     if not policy.has_memory:
@@ -113,7 +118,8 @@ def walk(policy: Policy, log: RequestLog, seed: int = 0) -> FloatArray:
     for rows in _steps(session, log.session_order):
         moment = memory.moment(session[rows], page[rows], slot[rows])
         result[rows] = policy.probabilities(prepared[rows], moment)
-        memory.record(session[rows], moment, draw_arms(result[rows], rng) > 0)
+        made = log.arm[rows] if logged_past else draw_arms(result[rows], rng)
+        memory.record(session[rows], moment, made > 0)
     return result
 
 

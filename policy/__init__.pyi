@@ -2,6 +2,9 @@ from .budget import Budget as Budget
 from .bundle import Bundle as Bundle
 from .engine import Decision as Decision
 from .engine import DecisionEngine as DecisionEngine
+from .gate import Gate as Gate
+from .gate import GateRules as GateRules
+from .gate import gate as gate
 from .job import Job as Job
 from .loop import run_job as run_job
 from .pacing import Pacer as Pacer

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+#: Exit code of `run` and `evaluate` where the gate holds the plan; bad input has 2.
+HELD = 3
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -63,7 +66,10 @@ def run(
     strict: Annotated[bool, typer.Option(help="Stop at a doubtful randomisation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole loop: log, fit, plan, evaluate, report. Without a job on a simulated feed."""
+    """Run the whole loop: log, fit, plan, evaluate, gate, report; by default on a simulated feed.
+
+    A plan that the gate holds leaves with exit code 3; its bundle is `held`, not `bundle`.
+    """
     from dataclasses import replace
 
     from offline_eval.report import write_report
@@ -78,12 +84,15 @@ def run(
     if sessions is not None:
         task = replace(task, log=replace(task.log, sessions=sessions))
     folder = out / (job.stem if job is not None else "simulated")
-    check_target(folder / "bundle")
+    for name in ("bundle", "held"):
+        check_target(folder / name)
     with shown_stages(as_json) as stages:
         bundle, report = run_job(task, stages)
-    bundle.save(folder / "bundle")
+    held = report["gate"]["verdict"] == "held"
+    bundle.save(folder / ("held" if held else "bundle"))
     write_report(report, folder)
     print_summary(report, as_json, folder)
+    _leave_if_held(report)
 
 
 @app.command()
@@ -256,7 +265,10 @@ def evaluate(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate what the bundle's plan would have earned, on users that `fit` has not seen."""
+    """Estimate what the bundle's plan would have earned, on users that `fit` has not seen.
+
+    Leaves with exit code 3 where the gate would hold it.
+    """
     from offline_eval.report import write_report
     from policy.bundle import Bundle
     from policy.loop import report_on
@@ -271,6 +283,13 @@ def evaluate(
     if out is not None:
         write_report(report, out)
     print_summary(report, as_json, out)
+    _leave_if_held(report)
+
+
+def _leave_if_held(report: dict[str, Any]) -> None:
+    """Leave with the exit code of a plan that must not go live."""
+    if report["gate"]["verdict"] == "held":
+        raise typer.Exit(HELD)
 
 
 @app.command()

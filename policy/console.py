@@ -90,6 +90,10 @@ def print_summary(report: dict[str, Any], as_json: bool, folder: Path | None) ->
     console.print(_policies(report))
     for saving in report["saving_at_equal_effect"].values():
         console.print(_saving(saving))
+    if "gate" in report:
+        console.print(f"gate: {report['gate']['verdict']}", style="bold")
+    for reason in report.get("gate", {}).get("reasons", []):
+        console.print(f"held: {reason}", style="yellow", markup=False)
     for warning in report["warnings"]:
         console.print(f"warning: {warning}", style="yellow", markup=False)
     if folder is not None:

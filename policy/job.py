@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from policy.budget import Budget
+from policy.gate import GateRules
 from policy.problem import Limits
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
@@ -66,6 +67,7 @@ class Job:
     calibration : how the size of the uplift is set right
     budget, limits : what extra requests may cost, and what a session allows
     window_minutes : length of the windows that the day is cut into
+    gate : what the plan must show before it is published
     fixed_position : where the fixed baseline puts its one request a page
     strict : whether doubts about the randomisation stop the job
     seed : of everything random
@@ -81,6 +83,7 @@ class Job:
     budget: Budget = Budget.qps_share(0.125)  # noqa: RUF009  (frozen)
     limits: Limits = Limits(per_page=2, min_gap=10)  # noqa: RUF009  (frozen)
     window_minutes: float = 60.0
+    gate: GateRules = GateRules()  # noqa: RUF009  (frozen)
     fixed_position: int = 25
     strict: bool = False
     seed: int = 0

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from offline_eval.accuracy import purchase_auc
 from offline_eval.assessment import Assessment, assess
+from offline_eval.diagnostics import check_drift
 from offline_eval.optimism import optimism_gap
 from offline_eval.policies import walk
 from offline_eval.rates import effects
 from policy.bundle import Bundle, package_versions
+from policy.gate import Gate, GateRules, gate, plan_spend
 from policy.job import Job, LogSource
 from policy.plan import RequestPlan, plan_requests
 from policy.progress import Stages
@@ -25,7 +28,7 @@ from uplift.learners import UpliftLearner
 from uplift.log import RequestLog
 from uplift.model import UpliftModel
 from uplift.plain import to_plain
-from uplift.randomisation import check_randomisation
+from uplift.randomisation import Check, check_randomisation
 
 __all__ = [
     "assess_plan",
@@ -83,10 +86,29 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
         stages=stages,
     )
     optimism = plan_optimism(model, plan, parts.test, assessment, job.seed)
+    drift = check_drift(parts.fit, parts.test, job.seed)
+    about_log["checks"].append(to_plain(drift))
+    verdict = _gate(model, plan, parts.test, assessment, about_log, job.gate, job.seed)
     report = _report(about_log, about_model, plan, assessment, optimism, stages)
-    evidence = {key: report[key] for key in ("value", "saving_at_equal_effect", "warnings")}
+    report["gate"] = verdict.to_dict()
+    evidence = {k: report[k] for k in ("gate", "value", "saving_at_equal_effect", "warnings")}
     evidence["fitted"] = {"share": job.split.fit + job.split.plan, "seed": job.seed}
     return Bundle(model, plan, evidence), report
+
+
+def _gate(
+    model: UpliftModel,
+    plan: RequestPlan,
+    test: RequestLog,
+    assessment: Assessment,
+    about_log: dict[str, Any],
+    rules: GateRules,
+    seed: int,
+) -> Gate:
+    """Judge whether the plan may be published, by what was found of it and of the log."""
+    checks = [Check(**check) for check in about_log["checks"]]
+    pi = walk(plan.policy(model), test, seed)
+    return gate(assessment, plan_spend(plan, test, pi, rules.overspend), checks, rules)
 
 
 def judge_log(
@@ -122,9 +144,16 @@ def judge_log(
 
 
 def report_on(
-    bundle: Bundle, test: RequestLog, *, seed: int = 0, stages: Stages | None = None
+    bundle: Bundle,
+    test: RequestLog,
+    *,
+    rules: GateRules | None = None,
+    seed: int = 0,
+    stages: Stages | None = None,
 ) -> dict[str, Any]:
     """Report on a bundle's plan by the users of a log that its model was not fitted on.
+
+    Whether it may be published is judged by `rules`, or by those of `GateRules`.
 
     Raises
     ------
@@ -146,7 +175,9 @@ def report_on(
     about_model = held_out_curves(model, test, seed, stages)
     assessment = assess_plan(model, plan, test, seed=seed, stages=stages)
     optimism = plan_optimism(model, plan, test, assessment, seed)
-    return _report(about_log, about_model, plan, assessment, optimism, stages)
+    report = _report(about_log, about_model, plan, assessment, optimism, stages)
+    verdict = _gate(model, plan, test, assessment, about_log, rules or GateRules(), seed)
+    return report | {"gate": verdict.to_dict()}
 
 
 def unseen(bundle: Bundle, log: RequestLog) -> RequestLog:
@@ -181,7 +212,11 @@ def held_out_curves(
             changes[name] = calibration_change(raw[:, a], uplift[:, a], one, test.cluster)
         several = {"arms": arms, **_multi_arm_part(uplift, effect, test, seed)}
     calibration = {"method": model.calibration.method, "arms": to_plain(changes)}
-    about = {**_learner_part(model.learner), "calibration": calibration}
+    about = {
+        **_learner_part(model.learner),
+        "calibration": calibration,
+        **_auc_part(test, outcome),
+    }
     return {**about, **next(iter(arms.values())), **(several if len(arms) > 1 else {})}
 
 
@@ -338,6 +373,13 @@ def _curve_part(state: CurveState) -> dict[str, Any]:
         "uplift_at": to_plain(curve.uplift_at),
         "curve": to_plain({k: getattr(curve, k) for k in ("share", "gain", "lower", "upper")}),
     }
+
+
+def _auc_part(test: RequestLog, outcome: FloatArray) -> dict[str, Any]:
+    """Tell how well buyers are told apart, overall and by arm, where the outcome is a purchase."""
+    if not np.isin(test.outcome(), (0.0, 1.0)).all():
+        return {}
+    return {"auc": to_plain(purchase_auc(test, outcome))}
 
 
 def _multi_arm_part(

@@ -10,19 +10,18 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from uplift.arrays import BoolArray, FloatArray, IntArray
-from uplift.hashing import hash_uniform
+from uplift.arrays import BoolArray, IntArray
 from uplift.log import RequestLog
+from uplift.told_apart import told_apart
 
-__all__ = ["Check", "check_randomisation"]
+__all__ = ["Check", "Verdict", "check_randomisation"]
 
-Verdict = Literal["sound", "doubtful"]
+Verdict = Literal["sound", "doubtful", "refused"]
 
 #: A sample-ratio test is failed below this p-value, shared among the arms and pages tested.
 RATIO_P_VALUE = 1e-3
 #: Features tell the arm apart when the AUC is away from 1/2 by this and by 4 standard errors.
 LEAK_AUC = 0.01
-_LEAK_ROWS = 200_000
 _FEW_ROWS = 20
 
 
@@ -40,12 +39,20 @@ def check_randomisation(log: RequestLog, seed: int = 0) -> list[Check]:
 
     - Clusters and repeated rows: users are told apart, decision points are there once.
     - Sample ratio: under correct propensities ``mean(1{arm = a} / propensity)`` is 1 for every
-      arm, overall and on every page; a two-sided z test, Bonferroni over the tests made.
+      arm, overall, on every page and in every hour of the day; a two-sided z test, Bonferroni over
+      the tests made.
+    - Calibration, for two arms: the same where the logged chance of a request was alike, decile by
+      decile, so that propensities wrong in both directions do not hide each other.
     - Propensity: told where the schema has them estimated.
     - Leak: with rows weighted by ``1 / propensity``, no classifier of the features can tell the
       arms apart; its held-out AUC is 1/2.
     """
-    ratios = [_ratio_overall(log), _ratio_by_page(log)]
+    ratios = [
+        _ratio_overall(log),
+        _ratio_by(log, log.page, "page", "sample_ratio_by_page"),
+        *_ratio_by_hour(log),
+        *_calibration(log),
+    ]
     known = [_estimated()] if log.schema.propensity == "estimate" else []
     return [*ratios, _leak(log, seed), _clusters(log), _repeated(log), *known]
 
@@ -91,12 +98,31 @@ def _ratio_overall(log: RequestLog) -> Check:
     return _ratio_check("sample_ratio", z, [f"arm {a}" for a in range(len(z))])
 
 
-def _ratio_by_page(log: RequestLog) -> Check:
-    rarest = np.array([np.bincount(log.page, log.arm == a) for a in range(log.schema.n_arms + 1)])
-    pages = np.flatnonzero(rarest.min(axis=0) >= _FEW_ROWS)
-    cells = [(a, int(p)) for p in pages for a in range(log.schema.n_arms + 1)]
-    z = [_ratio_z(log, a, log.page == p) for a, p in cells]
-    return _ratio_check("sample_ratio_by_page", z, [f"arm {a} on page {p}" for a, p in cells])
+def _ratio_by(log: RequestLog, cell: IntArray, what: str, name: str) -> Check:
+    """Test every arm in every cell that has some rows of each."""
+    arms = range(log.schema.n_arms + 1)
+    rarest = np.array([np.bincount(cell, log.arm == a) for a in arms]).min(axis=0)
+    cells = [(a, int(c)) for c in np.flatnonzero(rarest >= _FEW_ROWS) for a in arms]
+    z = [_ratio_z(log, a, cell == c) for a, c in cells]
+    return _ratio_check(name, z, [f"arm {a} on {what} {c}" for a, c in cells], what)
+
+
+def _ratio_by_hour(log: RequestLog) -> list[Check]:
+    """Test by hour of the day (UTC), where the log has times."""
+    if "timestamp" not in log.frame:
+        return []
+    hour = log.frame["timestamp"].dt.hour.to_numpy()
+    return [_ratio_by(log, hour, "hour", "sample_ratio_by_hour")]
+
+
+def _calibration(log: RequestLog) -> list[Check]:
+    """Test where the chance of a request was alike, where a row tells it: with two arms."""
+    if log.schema.n_arms > 1:
+        return []
+    chance = np.where(log.arm == 1, log.propensity, 1 - log.propensity)
+    edges = np.unique(np.quantile(chance, np.linspace(0.1, 0.9, 9)))
+    decile = np.searchsorted(edges, chance, side="left")
+    return [_ratio_by(log, decile, "propensity decile", "propensity_calibration")]
 
 
 def _ratio_z(log: RequestLog, arm: int, rows: BoolArray) -> float:
@@ -121,9 +147,9 @@ def _ratio_z(log: RequestLog, arm: int, rows: BoolArray) -> float:
     return float(excess.sum() / np.sqrt(variance))
 
 
-def _ratio_check(name: str, z: list[float], where: list[str]) -> Check:
+def _ratio_check(name: str, z: list[float], where: list[str], what: str = "log") -> Check:
     if not z:
-        return Check(name, "sound", f"No page has {_FEW_ROWS} rows of every arm.")
+        return Check(name, "sound", f"No {what} has {_FEW_ROWS} rows of every arm.")
     worst = int(np.argmax(np.abs(z)))
     p_value = min(1.0, 2 * norm.sf(abs(z[worst])) * len(z))
     if p_value >= RATIO_P_VALUE:
@@ -151,38 +177,6 @@ def _leak(log: RequestLog, seed: int) -> Check:
 
 def _leak_auc(log: RequestLog, arm: int, seed: int) -> tuple[float, float]:
     """Held-out AUC of arm against none, and its standard error were there nothing to find."""
-    from sklearn.metrics import roc_auc_score
-
-    from uplift.binned import BinnedRows
-    from uplift.boosting import BoostedModel, BoostParams, BoostTask, train
-    from uplift.features import FeatureEncoder
-
     rows = np.flatnonzero((log.arm == 0) | (log.arm == arm))
-    if len(rows) > _LEAK_ROWS:
-        rows = np.random.default_rng(seed).choice(rows, _LEAK_ROWS, replace=False)
     part = log.take(rows)
-    encoder = FeatureEncoder.fit(part)
-    X, y, weight = encoder.transform(part.frame), part.arm == arm, 1 / part.propensity
-    fit = hash_uniform(part.cluster, seed) < 0.5  # one half of the users
-    if min(np.unique(y[fit]).size, np.unique(y[~fit]).size) < 2:
-        return 0.5, 0.5
-    params = BoostParams(max_rounds=50, max_depth=3, learning_rate=0.2)
-    task, index = BoostTask(y, "binary:logistic", weight), np.flatnonzero(fit)
-    matrix = BinnedRows(X, encoder.types).matrix("one half", index)
-    model = BoostedModel(train(task, matrix, index, params, params.max_rounds), encoder.types)
-    auc = roc_auc_score(y[~fit], model.margin(X[~fit]), sample_weight=weight[~fit])
-    sizes = [_kish(weight[~fit & (y == side)]) for side in (True, False)]
-    error = np.sqrt((sum(sizes) + 1) / (12 * sizes[0] * sizes[1]))
-    return float(auc), float(error * _design_effect(y[~fit], weight[~fit], part.cluster[~fit]))
-
-
-def _design_effect(y: BoolArray, weight: FloatArray, cluster: IntArray) -> float:
-    """Return how much wider errors are for arms that go together inside clusters, at least 1."""
-    excess = weight * (y - np.average(y, weights=weight))
-    clustered = np.bincount(cluster, excess)
-    apart, together = float(excess @ excess), float(clustered @ clustered)
-    return float(np.sqrt(max(1.0, together / max(apart, 1e-12))))
-
-
-def _kish(weight: FloatArray) -> float:
-    return float(weight.sum() ** 2 / (weight**2).sum())
+    return told_apart(part, part.arm == arm, 1 / part.propensity, seed)

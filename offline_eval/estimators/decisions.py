@@ -50,6 +50,51 @@ class Decisions:
             if values is not None and not np.isfinite(values).all():
                 raise InputError(f"{name} must be finite everywhere; the model predicts no number.")
 
+    @classmethod
+    def of(
+        cls,
+        reward: FloatArray,
+        propensity: FloatArray,
+        arm: IntArray,
+        pi: FloatArray,
+        cluster: IntArray,
+        outcome: FloatArray | None = None,
+    ) -> "Decisions":
+        """Read what the policy and the model say of each arm.
+
+        Parameters
+        ----------
+        reward, propensity, arm, cluster : (n,) the log
+        pi : (n, A + 1) the policy's probabilities
+        outcome : (n, A + 1) modelled outcome under each arm
+
+        Raises
+        ------
+        InputError
+            A table has another shape, an arm is outside it, or the probabilities of a row do not
+            sum to 1; or see `Decisions`.
+        """
+        n = len(reward)
+        for name, table in (("probabilities", pi), ("outcome", outcome)):
+            if table is not None and (table.ndim != 2 or table.shape != (n, pi.shape[-1])):
+                raise InputError(
+                    f"{name} has shape {table.shape}; expected ({n}, {pi.shape[-1]}), rows of the "
+                    "log by arms."
+                )
+        if n and not (arm.min() >= 0 and arm.max() < pi.shape[1]):
+            raise InputError(f"arms must lie in 0 .. {pi.shape[1] - 1}, the arms of the policy.")
+        if n and not np.abs(np.einsum("na->n", pi) - 1).max() <= 1e-6:
+            raise InputError("the policy's probabilities do not sum to 1 over the arms.")
+        rows = np.arange(n)
+        return cls(
+            reward,
+            propensity,
+            pi[rows, arm],
+            cluster,
+            None if outcome is None else outcome[rows, arm],
+            None if outcome is None else np.einsum("na,na->n", pi, outcome),
+        )
+
     @property
     def weight(self) -> FloatArray:
         """(n,) ``pi(a_i | x_i) / propensity_i``."""

@@ -575,3 +575,14 @@ class TestWriteReport:
         (tmp_path / "file").write_text("")
         with pytest.raises(InputError, match="cannot write"):
             write_report(feed, tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reasons"), [("published", []), ("held", ["Too dear.", "A leak."])]
+)
+def test_the_gate_is_told(verdict, reasons):
+    page = render_report(
+        {"value": {"plan": {"verdict": "sound"}}, "gate": {"verdict": verdict, "reasons": reasons}}
+    )
+    assert verdict in page
+    assert " ".join(reasons) in page

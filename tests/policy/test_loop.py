@@ -66,6 +66,8 @@ def test_report_has_its_stable_names(report):
     assert not set(report["model"]) & {"arms", "candidates", "multi_arm"}
     assert is_estimate(report["model"]["qini"])
     assert is_estimate(report["model"]["autoc"])
+    assert set(report["model"]["auc"]) == {"overall", "none", "request"}
+    assert all(is_estimate(e) for e in report["model"]["auc"].values())
     assert all(is_estimate(e) for e in report["model"]["uplift_at"].values())
     assert set(report["plan"]) >= {
         *("budget", "spend", "gain", "upper_bound", "gap", "prices", "limits"),

@@ -14,8 +14,14 @@ def verdicts(frame, **changes):
 
 
 ALL_SOUND = dict.fromkeys(
-    ("sample_ratio", "sample_ratio_by_page", "leak", "clusters", "repeated_rows"), "sound"
+    (
+        *("sample_ratio", "sample_ratio_by_page", "sample_ratio_by_hour"),
+        *("propensity_calibration", "leak", "clusters", "repeated_rows"),
+    ),
+    "sound",
 )
+#: Of several arms a row tells the chance of its own only.
+SEVERAL_SOUND = {k: v for k, v in ALL_SOUND.items() if k != "propensity_calibration"}
 
 
 def test_a_randomised_log_is_sound():
@@ -25,7 +31,7 @@ def test_a_randomised_log_is_sound():
 
 def test_several_arms_are_sound():
     log = make_log(n_users=2000, n_arms=3)
-    assert {c.name: c.verdict for c in check_randomisation(log)} == ALL_SOUND
+    assert {c.name: c.verdict for c in check_randomisation(log)} == SEVERAL_SOUND
 
 
 @pytest.mark.parametrize("n_arms", [1, 2])
@@ -35,7 +41,9 @@ def test_rows_that_were_never_in_doubt_are_sound(n_arms):
     first = frame["page"] == 0
     frame.loc[first, "arm"], frame.loc[first, "propensity"] = 0, 1.0
     arms = ("none", "a", "b")[: n_arms + 1]
-    assert verdicts(frame, arms=arms, arm_cost=(0.0, 1.0, 1.0)[: len(arms)]) == ALL_SOUND
+    assert verdicts(frame, arms=arms, arm_cost=(0.0, 1.0, 1.0)[: len(arms)]) == (
+        ALL_SOUND if n_arms == 1 else SEVERAL_SOUND
+    )
 
 
 def test_lost_rows_are_doubtful():
@@ -107,7 +115,7 @@ def test_arms_drawn_once_a_user_are_sound():
             ("none", "request"), (0.0, 1.0), ("purchase_10",), "purchase_10", ("f_*",)
         )
         checks = check_randomisation(RequestLog(frame, schema))
-        assert [c.verdict for c in checks] == ["sound"] * 5
+        assert {c.verdict for c in checks} == {"sound"}
 
 
 def test_an_arm_that_is_off_on_a_page_is_sound():
@@ -123,11 +131,34 @@ def test_an_arm_that_is_off_on_a_page_is_sound():
     assert found["sample_ratio"] == "sound"
 
 
+def test_propensities_wrong_both_ways_are_doubtful():
+    """They nearly cancel overall; where the chance was alike they do not."""
+    rng, n = np.random.default_rng(0), 40_000
+    frame = make_frame(n_users=10_000).head(n)
+    high = rng.random(len(frame)) < 0.5
+    said = np.where(high, 0.55, 0.45)
+    arm = (rng.random(len(frame)) < 0.5).astype(int)
+    frame = frame.assign(arm=arm, propensity=np.where(arm == 1, said, 1 - said))
+    found = verdicts(frame)
+    assert found["propensity_calibration"] == "doubtful"
+
+
+def test_an_hour_of_wrong_propensities_is_doubtful():
+    frame = make_frame(n_users=5000)
+    wrong = frame["timestamp"].dt.hour.to_numpy() == int(frame["timestamp"].dt.hour.mode()[0])
+    share = frame["propensity"].to_numpy(copy=True)
+    share[wrong & (frame["arm"] == 1)] *= 0.7
+    found = check_randomisation(RequestLog(frame.assign(propensity=share), make_schema()))
+    by_hour = next(c for c in found if c.name == "sample_ratio_by_hour")
+    assert by_hour.verdict == "doubtful"
+    assert "on hour" in by_hour.sentence
+
+
 def test_rows_joined_twice_are_doubtful():
     frame = make_frame(n_users=500)
     frame["session_id"] = np.arange(len(frame))
     twice = pd.concat([frame, frame.head(10)], ignore_index=True)
-    check = check_randomisation(RequestLog(twice, make_schema()))[4]
+    check = check_randomisation(RequestLog(twice, make_schema()))[-1]
     assert (check.verdict, check.sentence[:7]) == ("doubtful", "10 rows")
 
 
@@ -161,4 +192,6 @@ def test_false_alarms_are_as_rare_as_the_threshold_says(monkeypatch):
     bound = n * 0.05 + 4 * np.sqrt(n * 0.05 * 0.95)
     assert 0 < alarms["sample_ratio"] <= bound
     assert 0 < alarms["sample_ratio_by_page"] <= bound
+    assert alarms["sample_ratio_by_hour"] <= bound
+    assert 0 < alarms["propensity_calibration"] <= bound
     assert alarms["leak"] <= 1

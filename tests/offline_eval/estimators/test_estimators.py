@@ -133,6 +133,43 @@ def _sized(rng: np.random.Generator, sizes: np.ndarray) -> Decisions:
     return Decisions(rng.random(n), np.full(n, 0.5), rng.random(n), cluster, model, model)
 
 
+def tables(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    given = {
+        "reward": np.array([1.0, 0.0, 2.0]),
+        "propensity": np.full(3, 0.5),
+        "arm": np.array([0, 2, 1]),
+        "pi": np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
+        "cluster": np.arange(3),
+        "outcome": np.arange(9.0).reshape(3, 3),
+    }
+    return given | changes
+
+
+def test_tables_of_several_arms_are_read_row_by_row() -> None:
+    found = Decisions.of(**tables())
+    np.testing.assert_allclose(found.target, [0.2, 1.0, 0.0])
+    np.testing.assert_allclose(found.outcome_logged, [0.0, 5.0, 7.0])
+    np.testing.assert_allclose(found.outcome_policy, [0.3 + 1.0, 5.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"pi": np.ones((2, 3)) / 3}, r"probabilities has shape \(2, 3\); expected \(3, 3\)"),
+        ({"pi": np.ones(3)}, "probabilities has shape"),
+        ({"outcome": np.ones((3, 2))}, r"outcome has shape \(3, 2\); expected \(3, 3\)"),
+        ({"arm": np.array([0, 3, 1])}, "arms must lie in 0 .. 2"),
+        ({"arm": np.array([0, -1, 1])}, "arms must lie in 0 .. 2"),
+        ({"pi": np.full((3, 3), 0.3)}, "do not sum to 1"),
+        ({"pi": np.full((3, 3), np.nan)}, "do not sum to 1"),
+        ({"outcome": np.full((3, 3), np.nan)}, "outcome_logged must be finite"),
+    ],
+)
+def test_bad_tables_are_told(changes: dict[str, np.ndarray], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Decisions.of(**tables(**changes))
+
+
 # A world in which users differ, in their mood, their kind and how often they come:
 # E[reward | kind x, arm a] = 1 + x + a tau(x); half of the users are of each kind.
 LOGGED, POLICY, TAU = np.array([0.2, 0.5]), np.array([0.9, 0.3]), np.array([1.0, -0.5])

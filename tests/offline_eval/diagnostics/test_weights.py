@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from offline_eval.diagnostics import Diagnostics, diagnose
+from offline_eval.diagnostics import Diagnostics, diagnose, tail_index
 from offline_eval.estimators import Decisions
+from uplift.randomisation import Check
 
 
 def judged(target: np.ndarray, propensity: np.ndarray | float = 0.5) -> Diagnostics:
@@ -87,3 +88,35 @@ def test_few_events_are_no_evidence(events: int, verdict: str) -> None:
     found = diagnose(Decisions(reward, np.full(4000, 0.5), coin(4000), np.arange(4000)))
     assert (found.verdict, found.n_events) == (verdict, events)
     assert found.reasons == () or f"Only {events} non-zero outcomes" in found.reasons[0]
+
+
+def test_hills_index_of_pareto_weights() -> None:
+    rng = np.random.default_rng(0)
+    for k in (0.3, 0.8, 1.5):
+        found = np.mean([tail_index(rng.random(40_000) ** -k) for _ in range(20)])
+        assert 0.65 * k < found < k
+
+
+def test_weights_of_few_values_have_no_tail() -> None:
+    assert tail_index(np.tile([0.0, 1.25, 5.0], 1000)) == 0.0
+    assert tail_index(np.r_[np.ones(30), 1e6]) == 0.0  # too few to tell
+    assert tail_index(np.repeat([1.1, 10.0], [20_000, 100])) == 0.0
+
+
+def test_a_heavy_tail_is_doubtful_though_the_sample_looks_large() -> None:
+    rng, n = np.random.default_rng(1), 40_000
+    weight = 0.4 * rng.random(n) ** -0.6  # mean 1, without a variance
+    heavy = judged(np.full(n, 0.3), 0.3 / weight)
+    assert heavy.verdict == "doubtful"
+    assert heavy.n_effective > 2000
+    assert any("tail index" in reason for reason in heavy.reasons)
+
+
+def test_joining_keeps_the_worse_verdict_and_its_reasons() -> None:
+    doubt, refusal = Check("a", "doubtful", "A doubt."), Check("b", "refused", "A refusal.")
+    sound = judged(coin(2000))
+    assert sound.joined(Check("c", "sound", "Fine.")) is sound
+    assert sound.joined(doubt).reasons == ("A doubt.",)
+    refused = sound.joined(doubt).joined(refusal)
+    assert (refused.verdict, refused.reasons) == ("refused", ("A refusal.",))
+    assert refused.joined(doubt) == refused

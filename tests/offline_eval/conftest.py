@@ -1,0 +1,1 @@
+"""Its being here lets the tests of the folders below import what stands beside it."""

@@ -7,16 +7,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from offline_eval.assessment import Assessment
-from offline_eval.costs import Spend, spend_of
-from policy.plan import RequestPlan
-from uplift.arrays import FloatArray
+from policy.spend import PlanSpend, WindowSpend
 from uplift.clusters import Estimate
 from uplift.errors import InputError
-from uplift.log import RequestLog
 from uplift.plain import to_plain
 from uplift.randomisation import Check
 
-__all__ = ["Gate", "GateRules", "budget_per_point", "gate", "plan_spend"]
+__all__ = ["Gate", "GateRules", "gate"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,9 @@ class Gate:
     incumbent, margin : of the rules
     advantage : the plan's gain over the incumbent, paired on the same users; absent where either is
         refused
-    requests, budget, over : requests per decision point, what there may be with the overspend
-        allowed, and the probability that the mean exceeds that
+    requests, budget, over : requests per decision point where they are scarce, what there may be
+        with the overspend allowed, and the probability that the mean exceeds that
+    window : a window that is shown to exceed its own capacity; absent where there is none
     """
 
     verdict: Literal["published", "held"]
@@ -75,6 +73,7 @@ class Gate:
     requests: Estimate
     budget: float
     over: float
+    window: WindowSpend | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as report.json and evidence.json have them."""
@@ -83,12 +82,16 @@ class Gate:
 
 
 def gate(
-    assessment: Assessment, spend: Spend, checks: Sequence[Check], rules: GateRules | None = None
+    assessment: Assessment,
+    spend: PlanSpend,
+    checks: Sequence[Check],
+    rules: GateRules | None = None,
 ) -> Gate:
     """Judge whether a plan may be published.
 
     Only if the lower bound of its paired difference to the incumbent is above the margin, its spend
-    stays within the budget with the confidence asked, and no diagnostic doubts the answer.
+    stays within the budget with the confidence asked, no window is shown to be above its own
+    capacity, and no diagnostic doubts the answer.
 
     Parameters
     ----------
@@ -119,33 +122,11 @@ def gate(
         rules.incumbent,
         rules.margin,
         advantage,
-        spend.requests,
-        spend.budget,
-        spend.over,
+        spend.scarce.requests,
+        spend.scarce.budget,
+        spend.scarce.over,
+        spend.worst(rules.confidence),
     )
-
-
-def plan_spend(plan: RequestPlan, log: RequestLog, pi: FloatArray, overspend: float) -> Spend:
-    """Judge what a plan's rule spends on a log against the plan's budget and an overspend.
-
-    Parameters
-    ----------
-    plan : with its budget
-    log, pi : the log, and the rule's probabilities on it
-    overspend : share of the budget that may be spent beyond it
-    """
-    spent = pi @ np.asarray(log.schema.arm_cost)
-    return spend_of(spent, log.cluster, (1 + overspend) * budget_per_point(plan))
-
-
-def budget_per_point(plan: RequestPlan) -> float:
-    """Return the requests that a plan may spend per decision point of the log it was planned on."""
-    budget, windows = plan.budget, float(plan.capacity.sum())
-    if budget.kind == "share":
-        return budget.amount
-    if budget.kind == "requests":
-        return min(budget.amount * budget.traffic_share, windows) / plan.decision_points
-    return windows / plan.decision_points
 
 
 def _doubts(
@@ -171,12 +152,22 @@ def _too_little(advantage: Estimate | None, rules: GateRules) -> list[str]:
     ]
 
 
-def _too_dear(spend: Spend, rules: GateRules) -> list[str]:
-    allowed = 1 - rules.confidence
-    if spend.over <= allowed + 1e-12:
-        return []
-    return [
-        f"Spend of {spend.requests.value:.4g} requests per decision point exceeds "
-        f"{spend.budget:.4g}, the budget and {rules.overspend:.0%}, with probability "
-        f"{spend.over:.0%} (at most {allowed:.0%} is allowed)."
-    ]
+def _too_dear(spend: PlanSpend, rules: GateRules) -> list[str]:
+    found, allowed, all_of_it = [], 1 - rules.confidence, spend.scarce
+    if not all_of_it.over <= allowed + 1e-12:
+        found.append(
+            f"Spend of {all_of_it.requests.value:.4g} requests per decision point exceeds "
+            f"{all_of_it.budget:.4g}, the budget and {rules.overspend:.0%}, with probability "
+            f"{all_of_it.over:.0%} (at most {allowed:.0%} is allowed)."
+        )
+    if (worst := spend.worst(rules.confidence)) is not None:
+        found.append(
+            f"The window from {_clock(worst.start)} UTC spends {worst.requests.value:.4g} requests "
+            f"per decision point; its capacity and {rules.overspend:.0%} are {worst.budget:.4g}."
+        )
+    return found
+
+
+def _clock(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"

@@ -12,11 +12,12 @@ from offline_eval.optimism import optimism_gap
 from offline_eval.policies import walk
 from offline_eval.rates import effects
 from policy.bundle import Bundle, package_versions
-from policy.gate import Gate, GateRules, gate, plan_spend
+from policy.gate import Gate, GateRules, gate
 from policy.job import Job, LogSource
 from policy.plan import RequestPlan, plan_requests
 from policy.progress import Stages
 from policy.rivals import Gain, price_family, purchase_probability, rival_plan
+from policy.spend import plan_spend
 from uplift.arrays import FloatArray
 from uplift.calibration import calibration_change
 from uplift.clusters import Estimate

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TOKEN, running
+from live_server import TOKEN, running
 
 from policy.decision_log.archive import read_decisions
 from policy.engine import DecisionEngine

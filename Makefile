@@ -11,6 +11,7 @@ run: $(READY)
 	$(BIN)/request-uplift run $(JOB)
 
 test: $(READY) lint types
+	scripts/redis.sh
 	$(BIN)/python -m pytest
 
 fast: $(READY)

@@ -312,6 +312,8 @@ def serve(
     fsync: Annotated[Fsync, typer.Option(help="When the log is synced.")] = "interval",
     explore: Annotated[float, typer.Option(help="Share of decisions at random.")] = 0.0,
     qps: Annotated[float | None, typer.Option(help="Most extra requests per second.")] = None,
+    redis: Annotated[str | None, typer.Option(help="Redis that instances share them in.")] = None,
+    instances: Annotated[int, typer.Option(help="Instances that share them.", min=1)] = 1,
     shadow: Annotated[
         Path | None, typer.Option(help="Bundle that decides but does not act.")
     ] = None,
@@ -333,6 +335,8 @@ def serve(
         fsync=fsync,
         explore=explore,
         qps=qps,
+        redis=redis,
+        instances=instances,
         shadow=shadow,
         admin_token=token_of(admin_token),
         admin_anywhere=admin_anywhere,

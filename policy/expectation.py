@@ -176,11 +176,13 @@ def _of(outcome: list[float]) -> tuple[float, list[float]]:
 def _on(control: float, uplift: list[float], binary: bool) -> list[float]:
     """Put uplifts on the outcome under arm 0, as `uplift.learners.base.Prediction.on` does."""
     if not binary:
-        return [control, *(control + u for u in uplift)]
-    low, high = max(-u for u in uplift), 1 - max(uplift)
-    control = min(max(control, low), max(low, high))
-    control = min(max(control, 0.0), 1.0)
-    return [control, *(min(max(control + u, 0.0), 1.0) for u in uplift)]
+        return [control] + [control + u for u in uplift]
+    most = max(uplift)
+    low, high = -min(uplift), 1 - most
+    if not (low <= control <= high and 0.0 <= control <= 1.0):  # hardly ever
+        control = min(max(control, low), max(low, high))
+        control = min(max(control, 0.0), 1.0)
+    return [control] + [min(max(control + u, 0.0), 1.0) for u in uplift]
 
 
 def _mean(binary: bool) -> Callable[[float], float]:

@@ -90,6 +90,6 @@ def _total(plan: RequestPlan) -> float:
 
 
 def _scarce(plan: RequestPlan) -> BoolArray:
-    """Return the windows whose capacity binds, which have a price and a spend; else all."""
+    """Return the windows whose capacity binds, by price and spend; all where there are none."""
     scarce = (plan.price > 0) & (plan.rule_spend > 0)
     return scarce if scarce.any() else np.ones_like(scarce)

@@ -4,10 +4,11 @@ from functools import partial
 from pathlib import Path
 
 from policy.decision_log.writer import DecisionLog
-from policy.engine import DecisionEngine
+from policy.engine import DecisionEngine, Quota
 from policy.names import Fsync
 from policy.service.app import Service, Settings
 from policy.token_bucket import TokenBucket
+from uplift.errors import InputError
 
 __all__ = ["build_service"]
 
@@ -21,6 +22,8 @@ def build_service(
     fsync: Fsync = "interval",
     explore: float = 0.0,
     qps: float | None = None,
+    redis: str | None = None,
+    instances: int = 1,
     shadow: Path | None = None,
     admin_token: str | None = None,
     admin_anywhere: bool = False,
@@ -35,6 +38,7 @@ def build_service(
     fsync : when the logs are synced
     explore : share of decisions taken at random
     qps : most extra requests per second
+    redis, instances : address of Redis where several instances share them, and how many they are
     shadow : bundle that decides and is logged, but does not act
     admin_token, admin_anywhere : see `Settings`
 
@@ -43,8 +47,7 @@ def build_service(
     InputError
         A bundle, a folder or a number is not what it should be.
     """
-    burst = None if qps is None else max(1.0, BURST_SECONDS * qps)
-    quota = None if qps is None or burst is None else TokenBucket(qps, burst)
+    quota = _quota(qps, redis, instances)
     beside = None
     if shadow is not None:
         of_shadow = None if log is None else DecisionLog(log / "shadow", fsync=fsync)
@@ -59,3 +62,16 @@ def build_service(
         log=decisions,
         events=None if log is None else DecisionLog(log / "events", fsync=fsync),
     )
+
+
+def _quota(qps: float | None, redis: str | None, instances: int) -> Quota | None:
+    """Return the cap: of this process, or of all that share it."""
+    if qps is None:
+        if redis is not None:
+            raise InputError("a shared quota needs a rate; give --qps, that of all instances.")
+        return None
+    if redis is None:
+        return TokenBucket(qps, max(1.0, BURST_SECONDS * qps))
+    from policy.quota import SharedQuota
+
+    return SharedQuota(redis, qps, instances)

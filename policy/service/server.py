@@ -1,8 +1,10 @@
 """The process around the service: a port, signals, a drain at the end."""
 
+import gc
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -50,16 +52,30 @@ def serve(
         server_header=False,
         date_header=False,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, service)
+    gc.collect()
+    gc.freeze()  # a model and a plan are no garbage: collections need not look at them again
     if ready is not None:
         ready(*listening.getsockname()[:2])
     try:
         server.run(sockets=[listening])
     finally:
-        service.draining = True
         for log in (service.log, service.events):
             if log is not None:
                 log.close()
+
+
+class _Server(uvicorn.Server):
+    """A server whose service knows when it is about to stop."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take no more from those who ask whether it is ready."""
+        self._service.draining = True
+        super().handle_exit(sig, frame)
 
 
 def _bound(host: str, port: int) -> socket.socket:

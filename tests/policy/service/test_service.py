@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TOKEN, running
+from live_server import TOKEN, running
 
 from policy.decision_log.archive import read_decisions
 from policy.engine import DecisionEngine
@@ -243,6 +243,13 @@ def test_a_shadow_decides_and_does_not_act(bundle, points, tmp_path):
     assert not set(shadow["decision_id"]) & {d["decision_id"] for d in decided}
 
 
+def test_a_quota_caps_what_is_decided(bundle, points):
+    with running(bundle, "--qps", "0.001", "--explore", "0.9") as server:
+        decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:100]]
+    assert sum(d["arm"] for d in decided) == 1
+    assert "over budget" in {d["reason"] for d in decided}
+
+
 def test_sigterm_loses_no_answer(bundle, points):
     """Callers that are being answered get their answers; the process ends well."""
     with running(bundle) as server:
@@ -296,6 +303,7 @@ def test_random_bodies_never_break_it(server, points):
         assert status < 500
         assert b"Traceback" not in answer
         seen.add(status)
+    reader.close()
     connection.close()
     assert {400, 422} <= seen
 
@@ -303,6 +311,8 @@ def test_random_bodies_never_break_it(server, points):
 def test_bad_starts_are_told(bundle, tmp_path, cli, server):
     assert "another port" in cli("serve", bundle, "--port", server.port)[2]
     assert "does not exist" in cli("serve", tmp_path / "none")[2]
+    with pytest.raises(InputError, match="needs a rate"):
+        build_service(bundle, redis="redis://127.0.0.1:1/0")
     (tmp_path / "short").write_text("short")
     with pytest.raises(InputError, match="shorter than 16"):
         token_of(tmp_path / "short")

@@ -22,6 +22,9 @@ DOUBTFUL_LARGEST_SHARE = 0.02
 #: from so few events is not to be believed, from none it has no width.
 REFUSED_EVENTS = 5
 DOUBTFUL_EVENTS = 20
+#: One user carrying more of the weight than this: users are what intervals rest on.
+DOUBTFUL_USER_SHARE = 0.1
+REFUSED_USER_SHARE = 0.5
 #: Hill's index of the heaviest weights beyond which the answer is doubtful, refused.
 DOUBTFUL_TAIL = 0.5
 REFUSED_TAIL = 1.0
@@ -42,6 +45,7 @@ class Diagnostics:
     n : logged decisions
     n_effective : Kish's effective sample size ``(sum w)^2 / sum w^2``
     largest_share : share of the largest weight in their sum
+    largest_user_share : share of the weight that one user carries
     tail_index : Hill's index of the heaviest weights: from 1/2 on their variance is infinite, from
         1 on their mean
     n_events : rows of positive weight whose outcome is not zero
@@ -53,6 +57,7 @@ class Diagnostics:
     n: int
     n_effective: float
     largest_share: float
+    largest_user_share: float
     tail_index: float
     n_events: int
     mean_weight: Estimate
@@ -76,22 +81,24 @@ def diagnose(decisions: Decisions) -> Diagnostics:
     total = float(weight.sum())
     if total == 0:
         reason = "The policy never does what the log did: there is no overlap at all."
-        return Diagnostics(
-            len(weight), 0.0, 1.0, 0.0, 0, Estimate(0.0, 0.0, 0.0), "refused", (reason,)
-        )
+        mean = Estimate(0.0, 0.0, 0.0)
+        return Diagnostics(len(weight), 0.0, 1.0, 1.0, 0.0, 0, mean, "refused", (reason,))
     n_effective = total**2 / float(weight @ weight)
     largest = float(weight.max()) / total
     events = int(np.count_nonzero(decisions.reward[weight > 0]))
     mean = ratio_estimate(weight, np.ones_like(weight), decisions.cluster)
-    tail = tail_index(weight)
-    refusals = _refusals(n_effective, largest, mean, len(weight)) + _tail(tail, REFUSED_TAIL)
-    doubts = _doubts(n_effective, largest, mean, len(weight)) + _tail(tail, DOUBTFUL_TAIL)
+    tail, user = tail_index(weight), float(np.bincount(decisions.cluster, weight).max()) / total
+    refusals = _refusals(n_effective, largest, mean, len(weight))
+    refusals += _user(user, REFUSED_USER_SHARE) + _tail(tail, REFUSED_TAIL)
+    doubts = _doubts(n_effective, largest, mean, len(weight))
+    doubts += _user(user, DOUBTFUL_USER_SHARE) + _tail(tail, DOUBTFUL_TAIL)
     few = f"Only {events} non-zero outcomes speak for the policy ({DOUBTFUL_EVENTS} are needed)."
     refusals += [few] if events < REFUSED_EVENTS else []
     doubts += [few] if events < DOUBTFUL_EVENTS else []
     verdict: Verdict = "refused" if refusals else "doubtful" if doubts else "sound"
     reasons = tuple(refusals or doubts)
-    return Diagnostics(len(weight), n_effective, largest, tail, events, mean, verdict, reasons)
+    about = (n_effective, largest, user, tail, events, mean)
+    return Diagnostics(len(weight), *about, verdict, reasons)
 
 
 def tail_index(weight: FloatArray) -> float:
@@ -114,6 +121,15 @@ def tail_index(weight: FloatArray) -> float:
     logs = np.log(np.sort(np.partition(positive, -count)[-count:])[::-1])
     depths = count // 2 ** np.arange(int(np.log2(count / _FEW_TAIL)) + 1)
     return float(min(logs[:depth].mean() - logs[depth - 1] for depth in depths))
+
+
+def _user(share: float, limit: float) -> list[str]:
+    if share <= limit:
+        return []
+    return [
+        f"One user carries {share:.0%} of the weight (at most {limit:.0%} is fine): users are the "
+        "independent units that an interval rests on."
+    ]
 
 
 def _tail(tail: float, limit: float) -> list[str]:

@@ -120,3 +120,21 @@ def test_joining_keeps_the_worse_verdict_and_its_reasons() -> None:
     refused = sound.joined(doubt).joined(refusal)
     assert (refused.verdict, refused.reasons) == ("refused", ("A refusal.",))
     assert refused.joined(doubt) == refused
+
+
+@pytest.mark.parametrize(("users", "verdict"), [(1, "refused"), (5, "doubtful"), (50, "sound")])
+def test_few_users_are_no_evidence(users: int, verdict: str) -> None:
+    n = 4000
+    cluster = np.arange(n) % users
+    target = np.arange(n) // users % 2 * 1.0
+    found = diagnose(Decisions(np.ones(n), np.full(n, 0.5), target, cluster))
+    assert found.verdict == verdict
+    assert found.largest_user_share == pytest.approx(1 / users, rel=0.01)
+    assert found.reasons == () or any("user carries" in reason for reason in found.reasons)
+
+
+def test_one_giant_among_small_users_is_doubtful() -> None:
+    cluster = np.r_[np.arange(3000), np.full(1000, 3000)]
+    found = diagnose(Decisions(np.ones(4000), np.full(4000, 0.5), coin(4000), cluster))
+    assert found.verdict == "doubtful"
+    assert "One user carries 25% of the weight" in found.reasons[0]

@@ -6,9 +6,10 @@ from uplift.arrays import BoolArray, FloatArray
 from uplift.hashing import hash_uniform
 from uplift.log import RequestLog
 
-__all__ = ["told_apart"]
+__all__ = ["MOST_ROWS", "told_apart"]
 
-_MOST_ROWS = 200_000
+#: More rows than this are thinned to it.
+MOST_ROWS = 200_000
 
 
 def told_apart(
@@ -32,8 +33,8 @@ def told_apart(
     from uplift.boosting import BoostedModel, BoostParams, BoostTask, train
     from uplift.features import FeatureEncoder
 
-    if len(log) > _MOST_ROWS:
-        rows = np.random.default_rng(seed).choice(len(log), _MOST_ROWS, replace=False)
+    if len(log) > MOST_ROWS:
+        rows = np.random.default_rng(seed).choice(len(log), MOST_ROWS, replace=False)
         log, label, weight = log.take(rows), label[rows], weight[rows]
     encoder = FeatureEncoder.fit(log)
     X = encoder.transform(log.frame)

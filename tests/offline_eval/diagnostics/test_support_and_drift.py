@@ -50,3 +50,19 @@ def test_halves_of_one_log_do_not_drift_and_other_times_do() -> None:
     check = check_drift(train, other)
     assert check.verdict == "refused"
     assert "Features tell train from test" in check.sentence
+
+
+def test_drift_looks_at_so_many_rows_of_each_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs larger than memory allows are not laid side by side whole."""
+    seen: list[tuple[int, int]] = []
+
+    def told(log: RequestLog, label: np.ndarray, weight: np.ndarray, seed: int) -> tuple:
+        seen.append((len(log), int(label.sum())))
+        assert weight[label].sum() == pytest.approx(weight[~label].sum())
+        return 0.5, 0.01
+
+    monkeypatch.setattr("offline_eval.diagnostics.drift.told_apart", told)
+    monkeypatch.setattr("offline_eval.diagnostics.drift.MOST_ROWS", 400)
+    train, test = simulate(400, seed=2).split(by="user_id", share=0.9, seed=0)
+    assert check_drift(train, test).verdict == "sound"
+    assert seen == [(400, 200)]

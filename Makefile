@@ -11,6 +11,7 @@ run: $(READY)
 	$(BIN)/request-uplift run $(JOB)
 
 test: $(READY) lint types
+	scripts/redis.sh
 	$(BIN)/python -m pytest
 
 fast: $(READY)
@@ -23,7 +24,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-$(READY): pyproject.toml $(wildcard constraints/*.txt)
+$(READY): pyproject.toml policy/forest/_kernel.c $(wildcard constraints/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(if $(wildcard $(CONSTRAINTS)),-c $(CONSTRAINTS)) -e ".[test,lint]"

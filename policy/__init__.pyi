@@ -1,5 +1,7 @@
 from .budget import Budget as Budget
 from .bundle import Bundle as Bundle
+from .engine import Decision as Decision
+from .engine import DecisionEngine as DecisionEngine
 from .gate import Gate as Gate
 from .gate import GateRules as GateRules
 from .gate import gate as gate
@@ -11,4 +13,5 @@ from .plan import plan_requests as plan_requests
 from .problem import Demand as Demand
 from .problem import Limits as Limits
 from .rule import PriceRule as PriceRule
+from .session_state import SessionState as SessionState
 from .token_bucket import TokenBucket as TokenBucket

@@ -1,6 +1,5 @@
 """The deployable artefact: a folder of model, plan and evidence, hashed, without a pickle."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,15 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from policy.manifest import FORMAT_VERSION, MANIFEST, hashes, read_manifest
 from policy.plan import RequestPlan
 from uplift.errors import InputError
-from uplift.files import atomic_folder, check_writable, existing_file
+from uplift.files import atomic_folder, check_writable
 from uplift.model import UpliftModel
 from uplift.schema import LogSchema
 
 __all__ = ["FORMAT_VERSION", "Bundle", "check_target", "package_versions"]
 
-FORMAT_VERSION = 1
 _PACKAGES = ("request-uplift", "numpy", "pandas", "scikit-learn", "xgboost", "ortools")
 
 
@@ -52,18 +51,15 @@ class Bundle:
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "schema": self.model.schema.to_dict(),
                 "versions": package_versions(),
-                "sha256": {name: _sha256(folder / name) for name in _files(folder)},
+                "sha256": hashes(folder),
             }
-            (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> "Bundle":
         """Read a bundle; a wrong hash, an unknown version or a missing file is refused."""
-        folder = existing_file(path, "bundle")
+        folder, manifest = Path(path), read_manifest(path)
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            _check_version(folder, manifest["format_version"])
-            _check_files(folder, manifest["sha256"])
             schema = LogSchema.from_dict(manifest["schema"])
             model = UpliftModel.load(folder / "model", schema)
             plan = folder / "plan.json"
@@ -85,7 +81,7 @@ class Bundle:
 def check_target(path: str | Path) -> None:
     """Refuse to write a bundle over something else, or where nothing can be written."""
     target = Path(path)
-    if target.exists() and not (target / "manifest.json").is_file():
+    if target.exists() and not (target / MANIFEST).is_file():
         raise InputError(f"{str(path)!r} exists and is not a bundle; choose another folder.")
     check_writable(target)
 
@@ -93,38 +89,3 @@ def check_target(path: str | Path) -> None:
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that shape a result."""
     return {name: version(name) for name in _PACKAGES}
-
-
-def _check_version(folder: Path, found: Any) -> None:
-    if found != FORMAT_VERSION:
-        raise InputError(
-            f"bundle {str(folder)!r} has format version {found}; this release reads "
-            f"{FORMAT_VERSION}: upgrade request-uplift or export it anew."
-        )
-
-
-def _check_files(folder: Path, sha256: dict[str, str]) -> None:
-    """Hold every file against the manifest; none may be missing, changed, or there unlisted."""
-    for name, expected in sha256.items():
-        file = folder / name
-        if folder.resolve() not in file.resolve().parents or not file.is_file():
-            raise InputError(f"bundle {str(folder)!r} lacks the file {name!r}; export it anew.")
-        if _sha256(file) != expected:
-            raise InputError(
-                f"file {name!r} of bundle {str(folder)!r} is not what the manifest says "
-                "(sha256 differs); export it anew."
-            )
-    unlisted = set(_files(folder)) - {*sha256, "manifest.json"}
-    if unlisted:
-        raise InputError(
-            f"bundle {str(folder)!r} holds {sorted(unlisted)[0]!r}, which its manifest does not "
-            "list; export it anew."
-        )
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from policy.console import fail, in_brief, print_summary, say, shown_stages
+from policy.names import Fsync
 from policy.progress import Stages
 from uplift.errors import InputError
 from uplift.files import check_writable
@@ -261,6 +262,9 @@ def evaluate(
     all_users: Annotated[
         bool, typer.Option("--all-users", help="Keep users that `fit` may have seen.")
     ] = False,
+    job: Annotated[
+        Path | None, typer.Option(help="Job file whose [gate] judges.", metavar="JOB.toml")
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -270,15 +274,23 @@ def evaluate(
     """
     from offline_eval.report import write_report
     from policy.bundle import Bundle
+    from policy.job import Job
     from policy.loop import report_on
 
-    artefact = Bundle.load(bundle)
+    artefact, task = Bundle.load(bundle), Job() if job is None else Job.read(job)
     if all_users:
         artefact.evidence.pop("fitted", None)
     if out is not None:
         check_writable(out)
     with shown_stages(as_json) as stages:
-        report = report_on(artefact, _read_log(log, schema, stages), seed=seed, stages=stages)
+        report = report_on(
+            artefact,
+            _read_log(log, schema, stages),
+            rules=task.gate,
+            fixed_position=task.fixed_position,
+            seed=seed,
+            stages=stages,
+        )
     if out is not None:
         write_report(report, out)
     print_summary(report, as_json, out)
@@ -289,6 +301,74 @@ def _leave_if_held(report: dict[str, Any]) -> None:
     """Leave with the exit code of a plan that must not go live."""
     if report["gate"]["verdict"] == "held":
         raise typer.Exit(HELD)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to serve.", metavar="BUNDLE")],
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    log: Annotated[Path | None, typer.Option(help="Folder to log decisions to.")] = None,
+    fsync: Annotated[Fsync, typer.Option(help="When the log is synced.")] = "interval",
+    explore: Annotated[float, typer.Option(help="Share of decisions at random.")] = 0.0,
+    qps: Annotated[float | None, typer.Option(help="Most extra requests per second.")] = None,
+    redis: Annotated[str | None, typer.Option(help="Redis that instances share them in.")] = None,
+    instances: Annotated[int, typer.Option(help="Instances that share them.", min=1)] = 1,
+    shadow: Annotated[
+        Path | None, typer.Option(help="Bundle that decides but does not act.")
+    ] = None,
+    admin_token: Annotated[
+        Path | None, typer.Option(help="File with the token of /admin/reload.")
+    ] = None,
+    admin_anywhere: Annotated[
+        bool, typer.Option("--admin-anywhere", help="Take /admin from other machines too.")
+    ] = False,
+) -> None:
+    """Decide over HTTP, until SIGTERM."""
+    from policy.service.build import build_service
+    from policy.service.server import serve as listen
+    from policy.service.server import token_of
+
+    service = build_service(
+        bundle,
+        log=log,
+        fsync=fsync,
+        explore=explore,
+        qps=qps,
+        redis=redis,
+        instances=instances,
+        shadow=shadow,
+        admin_token=token_of(admin_token),
+        admin_anywhere=admin_anywhere,
+    )
+
+    def ready(address: str, taken: int) -> None:
+        print(f"serving plan {service.engine.plan_version} on http://{address}:{taken}", flush=True)
+
+    listen(service, host, port, ready=ready)
+
+
+@app.command()
+def outcomes(
+    log: Annotated[Path, typer.Argument(help="Folder of a decision log.", metavar="LOG_DIR")],
+    schema: SchemaOption,
+    out: Annotated[Path, typer.Option(help="Request log to write.", metavar="LOG.parquet")],
+    events: Annotated[
+        Path | None, typer.Option(help="Parquet of events; those told to `serve` by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Join logged decisions with what happened afterwards to a request log."""
+    from policy.decision_log.archive import read_decisions, read_events
+    from policy.decision_log.outcomes import join_outcomes
+    from uplift.parquet import read_frame
+    from uplift.schema import LogSchema
+
+    check_writable(out)
+    happened = read_events(log / "events") if events is None else read_frame(events)
+    joined = join_outcomes(read_decisions(log), happened, LogSchema.read(schema))
+    joined.write(out)
+    say({"rows": len(joined), "log": str(out)}, as_json)
 
 
 def _read_log(path: Path, schema: Path, stages: Stages) -> "RequestLog":

@@ -111,4 +111,5 @@ class Job:
         """Build a job from the tables of a job file."""
         job = build(cls, table, "job")
         paths = {k: folder / p for k in ("path", "schema") if (p := getattr(job.log, k))}
-        return replace(job, log=replace(job.log, **paths))
+        bundle = job.gate.bundle and folder / job.gate.bundle
+        return replace(job, log=replace(job.log, **paths), gate=replace(job.gate, bundle=bundle))

@@ -9,14 +9,16 @@ from offline_eval.accuracy import purchase_auc
 from offline_eval.assessment import Assessment, assess
 from offline_eval.diagnostics import check_drift
 from offline_eval.optimism import optimism_gap
-from offline_eval.policies import walk
+from offline_eval.policies import Policy, walk
 from offline_eval.rates import effects
 from policy.bundle import Bundle, package_versions
-from policy.gate import Gate, GateRules, gate, plan_spend
+from policy.gate import Gate, GateRules, gate
+from policy.incumbent import find_incumbent
 from policy.job import Job, LogSource
 from policy.plan import RequestPlan, plan_requests
 from policy.progress import Stages
 from policy.rivals import Gain, price_family, purchase_probability, rival_plan
+from policy.spend import plan_spend
 from uplift.arrays import FloatArray
 from uplift.calibration import calibration_change
 from uplift.clusters import Estimate
@@ -60,6 +62,7 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
     """
     stages = stages or Stages()
     log = _read(job.log, job.seed, stages)
+    incumbent = find_incumbent(job.gate, log)
     about_log = judge_log(log, job.seed, job.strict, stages)
     parts = _Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
     about_log["split"] = {name: len(part) for name, part in vars(parts).items()}
@@ -81,6 +84,7 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
         plan,
         parts.test,
         planned=parts.plan,
+        incumbent=incumbent,
         fixed_position=job.fixed_position,
         seed=job.seed,
         stages=stages,
@@ -108,7 +112,8 @@ def _gate(
     """Judge whether the plan may be published, by what was found of it and of the log."""
     checks = [Check(**check) for check in about_log["checks"]]
     pi = walk(plan.policy(model), test, seed)
-    return gate(assessment, plan_spend(plan, test, pi, rules.overspend), checks, rules)
+    spend = plan_spend(plan, test, pi, rules.overspend, rules.peak)
+    return gate(assessment, spend, checks, rules)
 
 
 def judge_log(
@@ -148,12 +153,14 @@ def report_on(
     test: RequestLog,
     *,
     rules: GateRules | None = None,
+    fixed_position: int = 25,
     seed: int = 0,
     stages: Stages | None = None,
 ) -> dict[str, Any]:
     """Report on a bundle's plan by the users of a log that its model was not fitted on.
 
     Whether it may be published is judged by `rules`, or by those of `GateRules`.
+    `fixed_position` is where the fixed baseline puts its one request a page.
 
     Raises
     ------
@@ -171,12 +178,22 @@ def report_on(
             )
     stages = stages or Stages()
     test, model, plan = unseen(bundle, test), bundle.model, bundle.plan
+    rules = rules or GateRules()
+    incumbent = find_incumbent(rules, test)
     about_log = judge_log(test, seed, stages=stages)
     about_model = held_out_curves(model, test, seed, stages)
-    assessment = assess_plan(model, plan, test, seed=seed, stages=stages)
+    assessment = assess_plan(
+        model,
+        plan,
+        test,
+        incumbent=incumbent,
+        fixed_position=fixed_position,
+        seed=seed,
+        stages=stages,
+    )
     optimism = plan_optimism(model, plan, test, assessment, seed)
     report = _report(about_log, about_model, plan, assessment, optimism, stages)
-    verdict = _gate(model, plan, test, assessment, about_log, rules or GateRules(), seed)
+    verdict = _gate(model, plan, test, assessment, about_log, rules, seed)
     return report | {"gate": verdict.to_dict()}
 
 
@@ -226,6 +243,7 @@ def assess_plan(
     test: RequestLog,
     *,
     planned: RequestLog | None = None,
+    incumbent: Policy | None = None,
     fixed_position: int = 25,
     seed: int = 0,
     stages: Stages | None = None,
@@ -237,6 +255,7 @@ def assess_plan(
     model, plan : what is judged
     test : the randomised log that it is judged on
     planned : the log that the plan was made on; the rivals get their prices there
+    incumbent : a policy in service, to stand beside it
     fixed_position, seed, stages : of the fixed baseline, of the bootstrap, for progress
     """
     log = test if planned is None else planned
@@ -247,7 +266,10 @@ def assess_plan(
         return assess(
             test,
             plan.policy(model),
-            rivals=[greedy.rule(likely, "purchase_probability")],
+            rivals=[
+                greedy.rule(likely, "purchase_probability"),
+                *([incumbent] if incumbent else []),
+            ],
             families={name: price_family(plan, gain, name, log) for name, gain in gains.items()},
             outcome=model.predict_outcome(test),
             fixed_position=fixed_position,
@@ -328,7 +350,7 @@ def _report(
     optimism: Estimate | None,
     stages: Stages,
 ) -> dict[str, Any]:
-    doubts = [c["sentence"] for c in about_log["checks"] if c["verdict"] == "doubtful"]
+    doubts = [c["sentence"] for c in about_log["checks"] if c["verdict"] != "sound"]
     return {
         "log": about_log,
         "model": about_model,

@@ -8,7 +8,10 @@ import numpy as np
 from policy.places import Places
 from uplift.arrays import FloatArray, IntArray
 
-__all__ = ["ReserveTable", "left"]
+__all__ = ["TIE_TOLERANCE", "ReserveTable", "left"]
+
+#: A worth this near to 0, relative to the price paid, is a tie: solvers know prices no better.
+TIE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,11 @@ import numpy as np
 
 from offline_eval.policies import Moment
 from policy.problem import Limits
-from policy.reserve import ReserveTable, left
+from policy.reserve import TIE_TOLERANCE, ReserveTable, left
 from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.log import RequestLog
 
-__all__ = ["TIE_TOLERANCE", "PriceRule"]
-
-#: A worth this near to 0, relative to the price paid, is a tie: solvers know prices no better.
-TIE_TOLERANCE = 1e-3
+__all__ = ["PriceRule"]
 
 
 @dataclass(frozen=True)

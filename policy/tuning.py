@@ -21,8 +21,7 @@ from policy.capacity import Capacity
 from policy.feedback import Logged
 from policy.induction import gain_per_cost
 from policy.problem import Demand, Limits
-from policy.reserve import ReserveTable
-from policy.rule import TIE_TOLERANCE
+from policy.reserve import TIE_TOLERANCE, ReserveTable
 from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from uplift.clusters import Estimate
 from uplift.errors import InputError

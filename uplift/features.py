@@ -76,7 +76,8 @@ class FeatureEncoder:
         return tuple("c" if name in self.vocabulary else "q" for name in self.names)
 
     @cached_property
-    def _places(self) -> dict[str, dict[Category, int]]:
+    def places(self) -> dict[str, dict[Category, int]]:
+        """Place of each category in its feature's vocabulary."""
         return {n: {c: i for i, c in enumerate(v)} for n, v in self.vocabulary.items()}
 
     def transform(self, frame: "pd.DataFrame") -> Float32Array:
@@ -118,7 +119,7 @@ class FeatureEncoder:
             return math.nan
         if name in self.vocabulary:
             try:
-                return self._places[name].get(value, math.nan)
+                return self.places[name].get(value, math.nan)
             except TypeError:  # what cannot be hashed
                 sentence = f"feature {name!r} is {value!r}; the model expects a category."
                 raise InputError(sentence) from None

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from offline_eval.estimators import Decisions
+from offline_eval.intervals.ratios import Ratio, RatioSums
 from uplift.arrays import FloatArray
-from uplift.clusters import Estimate, ratio_estimate
+from uplift.clusters import Estimate
 from uplift.randomisation import Check, Verdict
 
 __all__ = ["REFUSED_N_EFFECTIVE", "Diagnostics", "diagnose", "tail_index"]
@@ -86,8 +87,8 @@ def diagnose(decisions: Decisions) -> Diagnostics:
     n_effective = total**2 / float(weight @ weight)
     largest = float(weight.max()) / total
     events = int(np.count_nonzero(decisions.reward[weight > 0]))
-    mean = ratio_estimate(weight, np.ones_like(weight), decisions.cluster)
-    tail, user = tail_index(weight), float(np.bincount(decisions.cluster, weight).max()) / total
+    sums = RatioSums.of((Ratio(weight),), decisions.cluster)
+    mean, tail, user = sums.estimate(), tail_index(weight), float(sums.sums[:, 0].max()) / total
     refusals = _refusals(n_effective, largest, mean, len(weight))
     refusals += _user(user, REFUSED_USER_SHARE) + _tail(tail, REFUSED_TAIL)
     doubts = _doubts(n_effective, largest, mean, len(weight))

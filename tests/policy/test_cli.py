@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -173,18 +174,59 @@ def test_run_does_it_all_from_a_job_file(cli, log, tmp_path):
     assert evidence["gate"]["reasons"] == report["gate"]["reasons"] != []
 
 
-def test_run_publishes_what_the_rules_of_the_job_allow(cli, log, tmp_path):
-    (tmp_path / "bold.toml").write_text(
+def test_a_held_plan_does_not_replace_the_one_in_service(cli, log, artefact, tmp_path):
+    job = tmp_path / "tiny.toml"
+    job.write_text(
         f'learner = "t"\nwindow_minutes = 360\n[log]\npath = "{log}"\n'
         f'schema = "{log.with_suffix(".toml")}"\n[boosting]\nmax_rounds = 10\nn_threads = 1\n'
-        "[gate]\nmargin = -1.0\noverspend = 10.0\n"
     )
-    code, _, err = cli("run", tmp_path / "bold.toml", "--out", tmp_path / "runs")
-    report = json.loads((tmp_path / "runs" / "bold" / "report.json").read_text())
-    doubts = [r for r in report["gate"]["reasons"] if "is doubtful" not in r and "refused" not in r]
-    assert [r for r in doubts if "not known" not in r] == [], err
-    published = report["gate"]["verdict"] == "published"
-    assert (code == 0) == published == (tmp_path / "runs" / "bold" / "bundle").exists()
+    live = tmp_path / "runs" / "tiny" / "bundle"
+    shutil.copytree(artefact, live)
+    before = {p.name: p.read_bytes() for p in live.rglob("*") if p.is_file()}
+    assert cli("run", job, "--out", tmp_path / "runs")[0] == 3
+    assert {p.name: p.read_bytes() for p in live.rglob("*") if p.is_file()} == before
+
+
+def test_a_published_plan_replaces_the_one_in_service(cli, monkeypatch, artefact, tmp_path):
+    """What the loop says is done: here it says that the plan is published."""
+    from policy import loop
+    from policy.bundle import Bundle
+
+    run_job = loop.run_job
+
+    def allowed(job, stages):
+        bundle, report = run_job(job, stages)
+        report["gate"] = report["gate"] | {"verdict": "published", "reasons": []}
+        return bundle, report
+
+    monkeypatch.setattr(loop, "run_job", allowed)
+    job, live = tmp_path / "tiny.toml", tmp_path / "runs" / "tiny" / "bundle"
+    job.write_text(
+        'learner = "t"\nwindow_minutes = 360\n[log]\nsessions = 1500\nrate = 10\n'
+        "[boosting]\nmax_rounds = 10\nn_threads = 1\n"
+    )
+    shutil.copytree(artefact, live)
+    assert cli("run", job, "--out", tmp_path / "runs")[0] == 0
+    assert Bundle.load(live).plan is not None
+    assert not (live.parent / "held").exists()
+
+
+def test_evaluate_judges_by_the_rules_of_a_job(cli, log, artefact, scores, tmp_path):
+    planned(cli, scores, artefact, "--share", 0.05)
+    job = tmp_path / "gate.toml"
+    call = ("evaluate", log, "--bundle", artefact, "-S", log.with_suffix(".toml"), "--json")
+    asked = {'incumbent = "fixed"': "fixed", f'bundle = "{artefact}"': "incumbent"}
+    for rules, incumbent in asked.items():
+        job.write_text(f"[gate]\nmargin = 0.5\n{rules}\n")
+        code, out, err = cli(*call, "--job", job)
+        assert code == 3, err
+        found = json.loads(out)["gate"]
+        assert (found["incumbent"], found["margin"]) == (incumbent, 0.5)
+        assert any("0.5 is asked" in r or "not known" in r for r in found["reasons"])
+    job.write_text('[gate]\nincumbent = "best"\n')
+    code, _, err = cli(*call, "--job", job)
+    assert code == 2
+    assert "incumbent 'best' is unknown for this log" in err
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The gate: what is published, what is held, and why."""
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -11,22 +9,21 @@ from offline_eval.assessment import Assessment
 from offline_eval.costs import Spend
 from offline_eval.diagnostics import Diagnostics
 from offline_eval.evaluation import Evaluation
-from policy.budget import Budget
-from policy.gate import GateRules, budget_per_point, gate, plan_spend
+from policy.gate import GateRules, gate
 from policy.job import Job
-from policy.plan import plan_requests
+from policy.spend import PlanSpend, WindowSpend
 from uplift.clusters import Estimate
 from uplift.errors import InputError
 from uplift.plain import to_plain
 from uplift.randomisation import Check
 
-WITHIN = Spend(Estimate(0.1, 0.09, 0.11), 0.12, 0.001)
+REQUESTS = Estimate(0.1, 0.09, 0.11)
+WITHIN = PlanSpend(Spend(REQUESTS, 0.12, 0.001))
 SOUND = Diagnostics(1000, 900.0, 0.001, 0.001, 0.0, 100, Estimate(1.0, 0.9, 1.1), "sound", ())
 
 
 def evaluation(name: str, diagnostics: Diagnostics = SOUND) -> Evaluation:
-    requests = Estimate(0.1, 0.09, 0.11)
-    return Evaluation(name, {}, None, requests, None, diagnostics)
+    return Evaluation(name, {}, None, REQUESTS, None, diagnostics)
 
 
 def assessed(
@@ -66,10 +63,19 @@ def test_an_unknown_gain_is_held() -> None:
 
 
 def test_a_spend_that_may_break_the_budget_is_held() -> None:
-    found = gate(assessed(), replace(WITHIN, over=0.2), [])
+    spend = PlanSpend(Spend(REQUESTS, 0.12, 0.2))
+    found = gate(assessed(), spend, [])
     assert found.verdict == "held"
     assert "with probability 20% (at most 10% is allowed)" in found.reasons[0]
-    assert gate(assessed(), replace(WITHIN, over=0.2), [], GateRules(confidence=0.8)).reasons == ()
+    assert gate(assessed(), spend, [], GateRules(confidence=0.8)).reasons == ()
+
+
+def test_a_window_shown_to_break_its_capacity_is_held() -> None:
+    peak = WindowSpend(REQUESTS, 0.05, 0.9999, start=66_600.0)
+    found = gate(assessed(), replace(WITHIN, windows=(peak,)), [])
+    assert (found.verdict, found.window) == ("held", peak)
+    assert "window from 18:30 UTC spends 0.1 requests" in found.reasons[0]
+    assert found.to_dict()["window"]["start"] == 66_600.0
 
 
 def test_every_doubt_is_a_reason() -> None:
@@ -89,7 +95,9 @@ def test_an_unknown_incumbent_is_told() -> None:
         gate(assessed(), WITHIN, [], GateRules("best"))
 
 
-@pytest.mark.parametrize("change", [{"margin": np.nan}, {"overspend": -1}, {"confidence": 1.0}])
+@pytest.mark.parametrize(
+    "change", [{"margin": np.nan}, {"overspend": -1}, {"peak": -1}, {"confidence": 1.0}]
+)
 def test_impossible_rules_are_told(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match="gate: margin is"):
         GateRules(**change)  # type: ignore[arg-type]
@@ -100,26 +108,6 @@ def test_rules_come_from_the_job_file() -> None:
     assert job.gate == GateRules("fixed", 0.001)
     with pytest.raises(InputError, match="gate"):
         Job.from_dict({"gate": {"margn": 1}})
-
-
-@pytest.mark.parametrize("unit", ["share", "requests", "qps_share"])
-def test_the_budget_of_a_decision_point(feed_scores, unit: str) -> None:  # type: ignore[no-untyped-def]
-    n = len(feed_scores.log)
-    made = {
-        "share": (Budget.share(0.05), 0.05),
-        "requests": (Budget.requests(300), 300 / n),
-        "qps_share": (Budget.qps_share(0.1), 0.1 * feed_scores.log.n_pages / n),
-    }
-    budget, expected = made[unit]
-    assert budget_per_point(plan_requests(feed_scores, budget)) == pytest.approx(expected)
-
-
-def test_spend_on_a_log_against_the_budget(feed_log) -> None:  # type: ignore[no-untyped-def]
-    plan = cast("object", SimpleNamespace(budget=Budget.share(0.05), capacity=np.full(1, np.inf)))
-    pi = np.tile([0.945, 0.055], (len(feed_log), 1))
-    within = plan_spend(plan, feed_log, pi, 0.2)  # type: ignore[arg-type]
-    assert (within.budget, within.over) == (pytest.approx(0.06), 0.0)
-    assert plan_spend(plan, feed_log, pi, 0.0).over == 1.0  # type: ignore[arg-type]
 
 
 def test_the_loop_says_it_in_report_and_evidence(feed_log) -> None:  # type: ignore[no-untyped-def]

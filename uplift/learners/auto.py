@@ -267,9 +267,10 @@ def _mixed(parts: Sequence[tuple[float, Prediction]], objective: Objective) -> P
     """Return the weighted sum of uplifts, on the weighted mean of outcomes under arm 0."""
     if len(parts) == 1 and parts[0][0] == 1.0:
         return parts[0][1]
-    weight = np.array([w for w, _ in parts])
-    control = np.column_stack([part.outcome[:, 0] for _, part in parts]) @ (weight / weight.sum())
-    uplift = np.stack([part.uplift for _, part in parts], axis=-1) @ weight
+    # Summed one after the other, as the engine does for a single point: the same to the bit.
+    total = sum(w for w, _ in parts)
+    control: FloatArray = sum(w / total * part.outcome[:, 0] for w, part in parts)  # type: ignore[assignment]
+    uplift: FloatArray = sum(w * part.uplift for w, part in parts)  # type: ignore[assignment]
     return Prediction.on(control, uplift, objective)
 
 

@@ -138,3 +138,13 @@ def test_one_giant_among_small_users_is_doubtful() -> None:
     found = diagnose(Decisions(np.ones(4000), np.full(4000, 0.5), coin(4000), cluster))
     assert found.verdict == "doubtful"
     assert "One user carries 25% of the weight" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "users",
+    [np.arange(2000) + 10**15, -np.arange(2000), np.array([f"user {i}" for i in range(2000)])],
+    ids=["large", "negative", "strings"],
+)
+def test_users_may_be_any_identifiers(users: np.ndarray) -> None:
+    decisions = Decisions(np.ones(2000), np.full(2000, 0.5), coin(2000), users)
+    assert diagnose(decisions) == judged(coin(2000))

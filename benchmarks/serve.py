@@ -1,0 +1,166 @@
+"""One decision over HTTP, beside the same server with an empty handler and beside FastAPI.
+
+    python benchmarks/serve.py [SECONDS [ROUNDS]]
+
+The bundle of `decide.py` (two boosters of 100 trees of depth 6, 30 features) behind uvicorn with
+httptools; 32 connections of wrk, each side for some seconds in turns; medians over the rounds.
+FastAPI checks the body with pydantic and calls `inplace_predict` twice; left out, with the reason,
+where it is not installed. Needs wrk (a system package).
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from decide import made
+
+SERVERS = {
+    "ours": """
+from pathlib import Path
+from policy.service.build import build_service
+app = build_service(Path(BUNDLE))
+""",
+    "ours, logging": """
+import tempfile
+from pathlib import Path
+from policy.service.build import build_service
+app = build_service(Path(BUNDLE), log=Path(tempfile.mkdtemp()))
+""",
+    "empty handler": """
+BODY = b'{"arm":0}'
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+async def app(scope, receive, send):
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": BODY})
+""",
+    "FastAPI, inplace_predict": """
+from pathlib import Path
+import numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel
+from policy.bundle import Bundle
+model = Bundle.load(BUNDLE).model
+boosters = [b.booster for b in model.learner.boosters_.values()]
+class Point(BaseModel):
+    features: dict[str, float | str | None]
+    session_id: int
+    page: int = 0
+    position: int = 0
+app = FastAPI()
+@app.post("/v1/decide")
+def decide(point: Point) -> dict[str, float]:
+    row = model.encoder.transform_row(point.features)[None]
+    none, request = (float(b.inplace_predict(row)[0]) for b in boosters)
+    return {"arm": float(request > none), "uplift": request - none}
+""",
+}
+SERVE = """
+import asyncio, socket, sys, uvicorn
+BUNDLE = sys.argv[1]
+{app}
+listening = socket.socket()
+listening.bind(("127.0.0.1", 0))
+listening.listen(2048)
+print(listening.getsockname()[1], flush=True)
+config = uvicorn.Config(app, http="httptools", lifespan="off", log_level="error", access_log=False,
+                        server_header=False, date_header=False)
+uvicorn.Server(config).run(sockets=[listening])
+"""
+SCRIPT = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local bodies = {{{bodies}}}
+local at = 0
+request = function()
+  at = at % #bodies + 1
+  return wrk.format(nil, nil, nil, bodies[at])
+end
+"""
+
+
+def main(seconds: int = 5, rounds: int = 5) -> None:
+    if shutil.which("wrk") is None:
+        print("skipped: wrk is not installed")
+        return
+    folder = Path(tempfile.mkdtemp())
+    _, rows = made(folder / "bundle")
+    script = folder / "post.lua"
+    script.write_text(SCRIPT.format(bodies=",".join(bodies(rows))))
+    running = {name: started(app, folder / "bundle") for name, app in SERVERS.items()}
+    found: dict[str, list[tuple[float, float]]] = {}
+    try:
+        for _ in range(rounds):
+            for name, server in running.items():
+                if server is not None:
+                    found.setdefault(name, []).append(loaded(server[1], script, seconds))
+    finally:
+        for server in running.values():
+            if server is not None:
+                server[0].kill()
+    told(found)
+
+
+def bodies(rows, count: int = 200) -> list[str]:
+    """Return bodies as Lua strings."""
+    some = rows.take(np.arange(count)).frame
+    features = [c for c in some if str(c).startswith(("f_", "c_"))]
+    texts = []
+    for _, row in some.iterrows():
+        known = {c: None if row[c] != row[c] else row[c] for c in features}
+        place = {c: int(row[c]) for c in ("session_id", "page", "position")}
+        texts.append(json.dumps(json.dumps({"features": known, **place})))
+    return texts
+
+
+def started(app: str, bundle: Path) -> tuple[subprocess.Popen, int] | None:
+    """Start a server; say why where it cannot be."""
+    code = SERVE.format(app=app)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(bundle)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    line = process.stdout.readline().strip()
+    if not line.isdigit():
+        print(f"(left out: {process.stderr.read().strip().splitlines()[-1]})")
+        return None
+    time.sleep(0.5)
+    return process, int(line)
+
+
+def loaded(port: int, script: Path, seconds: int) -> tuple[float, float]:
+    """Return requests per second and the 99th percentile in milliseconds."""
+    url = f"http://127.0.0.1:{port}/v1/decide"
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    text = done.stdout
+    if done.returncode:
+        raise SystemExit(f"wrk failed: {text}{done.stderr}")
+    if "Non-2xx" in text:
+        raise SystemExit(f"a server refuses: {text}")
+    p99, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
+    return rate, float(p99) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+
+def told(found: dict[str, list[tuple[float, float]]]) -> None:
+    empty = np.array(found["empty handler"])
+    print(f"{'':>28} {'requests/s':>11} {'p99, ms':>8} {'of empty':>9} {'its p99':>8}")
+    for name, runs in found.items():
+        rate, p99 = np.median(runs, axis=0)
+        ratio, slower = np.median(np.array(runs) / empty, axis=0)
+        print(f"{name:>28} {rate:11,.0f} {p99:8.2f} {ratio:9.2f} {slower:8.2f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

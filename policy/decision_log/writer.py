@@ -1,0 +1,234 @@
+"""DecisionLog: appended to by a service, written in the background, there after a crash."""
+
+import fcntl
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, get_args
+
+from policy.decision_log.segment import encoded, segment_name, segments, whole_length
+from policy.names import Fsync
+from uplift.errors import InputError
+from uplift.files import check_writable
+
+__all__ = ["DecisionLog"]
+
+_IDLE_SECONDS = 0.05
+_SYNC_SECONDS = 1.0
+_GONE = 10_000
+
+
+class DecisionLog:
+    """Append records without waiting; a thread writes them to segments.
+
+    A record is *acknowledged* once `wait` returns true for its ticket: it is then in the file, and
+    with ``always`` on the disk. When the process dies, acknowledged records are there, once each;
+    when the machine does, those that were synced. Where the disk is full or too slow, decisions go
+    on: what finds no room in the queue, or cannot be written, is counted in `lost`.
+
+    Parameters
+    ----------
+    folder : of the segments, made if need be; the tail that a crash tore is cut off. One log at a
+        time writes to a folder
+    fsync : ``always`` after each batch, ``interval`` once a second, ``off`` as the system likes
+    queue : most records that wait to be written
+    segment_bytes : a segment is sealed beyond it
+    sealed : called with each sealed segment, in the writing thread
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written to, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        fsync: Fsync = "interval",
+        queue: int = 100_000,
+        segment_bytes: int = 1 << 26,
+        sealed: Callable[[Path], None] | None = None,
+    ) -> None:
+        if fsync not in get_args(Fsync) or queue < 1 or segment_bytes < 1:
+            raise InputError(
+                f"fsync {fsync!r}, a queue of {queue}, segments of {segment_bytes} bytes; expected "
+                f"one of {list(get_args(Fsync))} and sizes above 0."
+            )
+        self._folder, self._fsync, self._size = Path(folder), fsync, segment_bytes
+        check_writable(self._folder / "segment")
+        self._lock = _locked(self._folder)
+        self._most, self._sealed = queue, sealed
+        self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
+        self._ticket, self._done, self.lost, self.written = 0, 0, 0, 0
+        self._gone: deque[range] = deque(maxlen=_GONE)  # tickets of what could not be written
+        self._last_error: str | None = None
+        self._dirty = False
+        self._changed = threading.Condition()
+        self._open = True
+        self._synced = time.monotonic()
+        self._file, self._length = self._recovered()
+        self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
+        self._thread.start()
+
+    def append(self, record: dict[str, Any]) -> int:
+        """Put a record into the queue; return its ticket, or 0 where there was no room."""
+        with self._changed:
+            if not self._open or len(self._waiting) >= self._most:
+                self.lost += 1
+                return 0
+            self._ticket += 1
+            self._waiting.append((self._ticket, record))
+            if len(self._waiting) == 1:
+                self._changed.notify_all()
+            return self._ticket
+
+    def wait(self, ticket: int, timeout: float | None = None) -> bool:
+        """Wait until a record is acknowledged; false where it is lost or time is up."""
+        if ticket == 0:
+            return False
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._done >= ticket, timeout)
+            return done and not any(ticket in gone for gone in self._gone)
+
+    @property
+    def backlog(self) -> int:
+        """Number of records that wait to be written."""
+        return len(self._waiting)
+
+    @property
+    def last_error(self) -> str | None:
+        """What the last writing failed of; None after one that went well."""
+        return self._last_error
+
+    def close(self) -> None:
+        """Write what waits, sync, and stop."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _recovered(self) -> tuple[int, int]:
+        """Cut the torn tail of the last segment and open it, or a first one."""
+        known = segments(self._folder)
+        path = known[-1] if known else self._folder / segment_name(1)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        length = whole_length(path.read_bytes())
+        os.ftruncate(file, length)
+        os.lseek(file, length, os.SEEK_SET)
+        return file, length
+
+    def _run(self) -> None:
+        while self._step():
+            pass
+        if self._fsync != "off":
+            os.fsync(self._file)
+        os.close(self._file)
+        os.close(self._lock)
+
+    def _step(self) -> bool:
+        """Write what waits; tell whether there will be more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self._open, _IDLE_SECONDS)
+            batch = list(self._waiting)
+            going = self._open or bool(batch)
+        if batch:
+            self._write(batch)
+            with self._changed:
+                for _ in batch:
+                    self._waiting.popleft()
+                self._done = batch[-1][0]
+                self._changed.notify_all()
+        self._sync()
+        return going
+
+    def _write(self, batch: list[tuple[int, dict[str, Any]]]) -> None:
+        """Append a batch whole, or cut what was written of it and count it as lost."""
+        records = [self._encoded(ticket, record) for ticket, record in batch]
+        data, found = b"".join(records), sum(1 for record in records if record)
+        try:
+            self._put(data)
+            if self._fsync == "always":
+                os.fsync(self._file)
+        except OSError as error:
+            self._failed(error, batch)
+            return
+        self._length, self._dirty = self._length + len(data), True
+        self.written += found
+        if self._length >= self._size:
+            self._seal()
+
+    def _encoded(self, ticket: int, record: dict[str, Any]) -> bytes:
+        try:
+            return encoded(record)
+        except InputError as error:
+            self._lose(range(ticket, ticket + 1), str(error))
+            return b""
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+        self._last_error = None
+
+    def _failed(self, error: OSError, batch: list[tuple[int, dict[str, Any]]]) -> None:
+        """Cut back to the last whole record; what was to follow is lost."""
+        self._lose(range(batch[0][0], batch[-1][0] + 1), error.strerror or str(error))
+        os.ftruncate(self._file, self._length)
+        os.lseek(self._file, self._length, os.SEEK_SET)
+        time.sleep(_IDLE_SECONDS)
+
+    def _lose(self, tickets: range, reason: str) -> None:
+        self.lost += len(tickets)
+        self._last_error = reason
+        self._gone.append(tickets)
+
+    def _sync(self) -> None:
+        now = time.monotonic()
+        due = self._fsync == "interval" and now - self._synced >= _SYNC_SECONDS
+        if not (self._dirty and due):
+            return
+        self._synced, self._dirty = now, False
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            self._last_error = error.strerror or str(error)
+
+    def _seal(self) -> None:
+        """Begin a new segment; hand the full one over."""
+        full = segments(self._folder)[-1]
+        number = int(full.name.split(".")[0]) + 1
+        os.fsync(self._file)
+        os.close(self._file)
+        path = self._folder / segment_name(number)
+        self._file, self._length = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), 0
+        if self._sealed is not None:
+            self._sealed(full)
+
+
+def _locked(folder: Path) -> int:
+    """Hold a folder for one log; the system lets go of it with the process."""
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise InputError(
+            f"another process logs decisions to {str(folder)!r}; give each its own folder."
+        ) from None
+    return lock

@@ -1,0 +1,292 @@
+"""DecisionEngine: one decision at a time, in microseconds, from a bundle alone.
+
+``request arm a* iff uplift - price[window] cost > reserve``, within the session's limits; with the
+share `explore` at random, so that the next log is a randomised one. A decision carries the
+probability with which it was taken.
+"""
+
+import itertools
+import random
+import time
+import uuid
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from policy.expectation import Expectation, read_expectation
+from policy.forest._kernel import encode
+from policy.manifest import read_manifest
+from policy.serving_rule import Choice, ServingRule
+from policy.session_state import FRESH, SessionState, SessionTable
+from uplift.errors import InputError
+from uplift.features import FeatureEncoder
+from uplift.schema import LogSchema
+
+__all__ = ["Decision", "DecisionEngine"]
+
+_FLOAT = 4
+
+
+class Decision(NamedTuple):
+    """What was decided, and all that off-policy evaluation needs to know of it.
+
+    Attributes
+    ----------
+    arm : 0 is no extra request
+    propensity : probability with which this arm was given
+    uplift : expected gain of each arm over none
+    price : gain that a request had to exceed, per unit of cost
+    reserve : worth of keeping the request for later
+    reason : ``worth it``, ``tie``, ``below price``, ``below reserve``, ``nothing gained``,
+        ``session limit``, ``page limit``, ``too soon``, ``explored``, ``over budget``
+    plan_version : the plan that decided
+    decision_id : what outcomes are joined by; empty where nothing is logged
+    """
+
+    arm: int
+    propensity: float
+    uplift: tuple[float, ...]
+    price: float
+    reserve: float
+    reason: str
+    plan_version: str
+    decision_id: str = ""
+
+
+class PriceSource(Protocol):
+    """What corrects the plan's price as traffic moves, such as `policy.Pacer`."""
+
+    def price(self, now: float) -> float:
+        """Return the price at a moment."""
+
+    def count(self, now: float, points: float, requests: float) -> None:
+        """Take note of decisions."""
+
+
+class Quota(Protocol):
+    """The hard cap on requests, such as `policy.TokenBucket`."""
+
+    def try_take(self, amount: float = 1.0) -> bool:
+        """Take tokens where there are as many."""
+
+
+class Log(Protocol):
+    """Where decisions are put, such as `policy.decision_log.writer.DecisionLog`."""
+
+    def append(self, record: dict[str, Any]) -> int:
+        """Put a decision there, without waiting."""
+
+
+class DecisionEngine:
+    """Decide on extra requests with a bundle's model and plan; safe for threads.
+
+    Parameters
+    ----------
+    encoder : features to a row
+    expect : the model
+    rule : the plan's
+    schema : roles of the columns
+    plan_version : what decisions are marked with
+    explore : share of decisions taken at random, all arms alike, in [0, 1)
+    sessions : where sessions stand, where the caller does not say
+    pacer, quota : correct the price as traffic moves; cap the requests. Only the engine's own clock
+        counts for both, and for the window
+    log : where each decision is put with the features that it was taken on
+    clock : seconds since 1970, UTC
+    seed : of what is random
+    """
+
+    def __init__(
+        self,
+        encoder: FeatureEncoder,
+        expect: Expectation,
+        rule: ServingRule,
+        schema: LogSchema,
+        plan_version: str,
+        *,
+        explore: float = 0.0,
+        sessions: SessionTable | None = None,
+        pacer: PriceSource | None = None,
+        quota: Quota | None = None,
+        log: Log | None = None,
+        clock: Callable[[], float] = time.time,
+        seed: int | None = None,
+    ) -> None:
+        if not 0 <= explore < 1:
+            raise InputError(f"explore is {explore}; expected a share in [0, 1).")
+        self.plan_version, self.schema, self.rule = plan_version, schema, rule
+        self._encoder, self._expect, self._explore = encoder, expect, explore
+        self._names = encoder.names
+        self._places = tuple(encoder.places.get(name) for name in encoder.names)
+        self._bytes = _FLOAT * (len(encoder.names) + 1)  # one more for the arm
+        self._sessions = SessionTable() if sessions is None else sessions
+        self._pacer, self._quota, self._clock = pacer, quota, clock
+        self._draw = random.Random(seed).random
+        self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
+        self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
+
+    @classmethod
+    def load(cls, bundle: str | Path, **options: Any) -> "DecisionEngine":
+        """Read a bundle; `options` are those of the engine.
+
+        Raises
+        ------
+        InputError
+            The bundle is not whole, holds no plan, or a learner that no engine knows.
+        """
+        folder, manifest = Path(bundle), read_manifest(bundle)
+        schema = LogSchema.from_dict(manifest["schema"])
+        plan = folder / "plan.json"
+        if not plan.is_file():
+            raise InputError(f"bundle {str(bundle)!r} holds no plan; make one with `plan`.")
+        try:
+            encoder = FeatureEncoder.from_json((folder / "model/encoder.json").read_text())
+            rule = ServingRule.read(plan, list(schema.arm_cost[1:]))
+            expect = read_expectation(folder / "model")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"bundle {str(bundle)!r} cannot be served ({type(error).__name__}: {error}); "
+                "export it anew."
+            ) from error
+        version = manifest["sha256"]["plan.json"][:12]
+        return cls(encoder, expect, rule, schema, version, **options)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that a decision needs."""
+        return self._names
+
+    @property
+    def plan_about(self) -> dict[str, Any]:
+        """What the plan in service says."""
+        return {"plan_version": self.plan_version, "explore": self._explore, **self.rule.about}
+
+    @property
+    def model_about(self) -> dict[str, Any]:
+        """What the model in service predicts, and from what."""
+        categories = self._encoder.vocabulary
+        return {
+            "arms": self.schema.arms,
+            "arm_cost": self.schema.arm_cost,
+            "primary": self.schema.primary,
+            "features": [{"name": n, "categories": categories.get(n)} for n in self._names],
+        }
+
+    def decide(
+        self,
+        features: Mapping[str, Any],
+        *,
+        session: Hashable = None,
+        state: SessionState | None = None,
+    ) -> Decision:
+        """Decide at one decision point.
+
+        Parameters
+        ----------
+        features : the model's features by name; and ``page`` and ``position`` where the plan asks
+            for them (0 by default). None is missing
+        session : whose decision it is; ``features["session_id"]`` by default
+        state : where the session stands, when the caller keeps count; else the engine does
+
+        Raises
+        ------
+        InputError
+            A feature is missing or of another type, or a place cannot be.
+        """
+        now = self._clock()
+        uplift = self._expect(self._row(features))
+        page, position = self._place(features)
+        whose = features.get("session_id") if session is None else session
+        slot = page * self.schema.page_length + position
+        if state is None:
+            state = FRESH if whose is None else self._sessions.state(whose, page, slot, now)
+        price = None if self._pacer is None else self._pacer.price(now)
+        rule = self.rule
+        choice = rule.choose(uplift, rule.window(now), page, position, state, price)
+        arm, chance, reason = self._drawn(choice, len(uplift), state)
+        cost = self.schema.arm_cost[arm]
+        if arm and self._quota is not None and not self._quota.try_take(cost):
+            arm, chance, reason = 0, 1.0, "over budget"
+        if arm and whose is not None:
+            self._sessions.record(whose, page, slot, now)
+        if self._pacer is not None:
+            self._pacer.count(now, 1, cost if arm else 0.0)
+        decision = Decision(
+            arm, chance, tuple(uplift), choice.price, choice.reserve, reason, self.plan_version
+        )
+        if self._log is None:
+            return decision
+        decision = decision._replace(decision_id=f"{self._boot}{next(self._number):x}")
+        self._log.append(self._record(features, decision, whose, page, position, now))
+        return decision
+
+    def decide_many(self, batch: Iterable[Mapping[str, Any]]) -> list[Decision]:
+        """Decide at several points, one after the other: earlier ones count for later ones."""
+        return [self.decide(features) for features in batch]
+
+    def uplift(self, features: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return the expected gain of each arm over none, as batch scoring has it."""
+        return tuple(self._expect(self._row(features)))
+
+    def _record(
+        self,
+        features: Mapping[str, Any],
+        decision: Decision,
+        session: Hashable,
+        page: int,
+        position: int,
+        now: float,
+    ) -> dict[str, Any]:
+        """Return a decision in the columns of a request log, with what it was taken on."""
+        record = {name: features[name] for name in self._kept if name in features}
+        told = decision._asdict()
+        told |= {
+            f"uplift_{a}": u for a, u in zip(self.schema.arms[1:], decision.uplift, strict=True)
+        }
+        del told["uplift"]
+        record |= told
+        record["page"], record["position"] = page, position
+        record["timestamp"], record["cost"] = int(now * 1e6), self.schema.arm_cost[decision.arm]
+        if session is not None:
+            record["session_id"] = session
+        return record
+
+    def _row(self, features: Mapping[str, Any]) -> bytearray:
+        """Encode features; whatever is unusual by the encoder itself, which says what is wrong."""
+        row = bytearray(self._bytes)
+        if type(features) is not dict or encode(features, self._names, self._places, row) >= 0:
+            values = self._encoder.transform_row(features)
+            row[: values.nbytes] = values.tobytes()
+        return row
+
+    def _place(self, features: Mapping[str, Any]) -> tuple[int, int]:
+        page, position = features.get("page", 0), features.get("position", 0)
+        length = self.schema.page_length
+        known = isinstance(page, int) and isinstance(position, int)
+        if not known or not 0 <= page < 1 << 15 or not 0 <= position < length:
+            raise InputError(
+                f"page {page!r}, position {position!r}; expected whole numbers from 0, the "
+                f"position below {length}."
+            )
+        return page, position
+
+    def _drawn(self, choice: Choice, n_arms: int, state: SessionState) -> tuple[int, float, str]:
+        """Draw the arm; return it, the probability that it had, and why."""
+        arm, share, explore = choice.arm, choice.share, self._explore
+        if explore and self.rule.refusal(state) == "":
+            each = explore / (n_arms + 1)
+            if self._draw() < explore:
+                drawn = min(int(self._draw() * (n_arms + 1)), n_arms)
+                return drawn, self._chance(drawn, arm, share, each), "explored"
+            given = arm if share >= 1 or self._draw() < share else 0
+            return given, self._chance(given, arm, share, each), choice.reason
+        if share >= 1:
+            return arm, 1.0, choice.reason
+        if share > 0:
+            return (arm, share, choice.reason) if self._draw() < share else (0, 1 - share, "tie")
+        return 0, 1.0, choice.reason
+
+    def _chance(self, drawn: int, arm: int, share: float, each: float) -> float:
+        """Return the probability of an arm, whichever way it is drawn."""
+        by_rule = share if drawn == arm and arm else 1 - share if drawn == 0 else 0.0
+        return each + (1 - self._explore) * by_rule

@@ -1,0 +1,1 @@
+"""Boosters for one decision at a time: read from XGBoost's files without XGBoost."""

@@ -1,0 +1,24 @@
+from collections.abc import Mapping
+from typing import Any
+
+class Forest:
+    def __init__(
+        self,
+        nodes: bytes,
+        sets: bytes,
+        roots: bytes,
+        depths: bytes,
+        n_features: int,
+        base: float,
+        /,
+    ) -> None: ...
+    def margin(self, row: bytearray, last: float = ..., /) -> float: ...
+
+def encode(
+    features: Mapping[str, Any],
+    names: tuple[str, ...],
+    places: tuple[dict[Any, int] | None, ...],
+    row: bytearray,
+    /,
+) -> int: ...
+def log_odds(probability: float, /) -> float: ...

@@ -1,0 +1,85 @@
+"""The manifest of a bundle: what is in the folder, of which format, hash by hash."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from uplift.errors import InputError
+from uplift.files import existing_file
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "hashes", "read_manifest"]
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+LARGEST = 1 << 30
+"""Bytes of a file of a bundle."""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a folder but the manifest, by name."""
+    return {name: _sha256(folder / name) for name in _files(folder) if name != MANIFEST}
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Read a bundle's manifest and hold every file of the folder against it.
+
+    Raises
+    ------
+    InputError
+        There is no bundle, its format version is unknown, or a file is missing, changed, too large,
+        outside the folder, or not listed.
+    """
+    folder = existing_file(path, "bundle")
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        _check_version(folder, manifest["format_version"])
+        _check_files(folder, manifest["sha256"])
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{str(path)!r} is not a bundle that can be read "
+            f"({type(error).__name__}: {error}); export it anew."
+        ) from error
+    return manifest
+
+
+def _check_version(folder: Path, found: Any) -> None:
+    if found != FORMAT_VERSION:
+        raise InputError(
+            f"bundle {str(folder)!r} has format version {found}; this release reads "
+            f"{FORMAT_VERSION}: upgrade request-uplift or export it anew."
+        )
+
+
+def _check_files(folder: Path, sha256: dict[str, str]) -> None:
+    """None may be missing, changed, too large, or there unlisted."""
+    for name, expected in sha256.items():
+        file = folder / name
+        if folder.resolve() not in file.resolve().parents or not file.is_file():
+            raise InputError(f"bundle {str(folder)!r} lacks the file {name!r}; export it anew.")
+        if file.stat().st_size > LARGEST:
+            raise InputError(
+                f"file {name!r} of bundle {str(folder)!r} is larger than {LARGEST:,} bytes; export "
+                "it anew."
+            )
+        if _sha256(file) != expected:
+            raise InputError(
+                f"file {name!r} of bundle {str(folder)!r} is not what the manifest says "
+                "(sha256 differs); export it anew."
+            )
+    unlisted = set(_files(folder)) - {*sha256, MANIFEST}
+    if unlisted:
+        raise InputError(
+            f"bundle {str(folder)!r} holds {sorted(unlisted)[0]!r}, which its manifest does not "
+            "list; export it anew."
+        )
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

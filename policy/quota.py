@@ -1,0 +1,212 @@
+"""SharedQuota: one QPS budget for many instances, by leases from a token bucket in Redis.
+
+The bucket's tokens grow at the budget's rate by Redis' own clock. An instance leases what it will
+need in the next instant, decides from that without a call, and hands back what is left:
+
+    granted_total(t) <= rate t        whatever instances, clocks and crashes do
+
+A bucket that is new, because Redis was started anew, begins in debt for what instances may still
+hold. Where Redis refuses connections it is gone for all: each instance goes on with its share of
+the rate, ``rate / instances``. Silence may mean that only this instance is cut off: then it spends
+what it holds, and no more.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from uplift.errors import InputError
+
+__all__ = ["SharedQuota"]
+
+_LEASE = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1e6
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local wanted, back = tonumber(ARGV[3]), tonumber(ARGV[4])
+local tokens, at = -tonumber(ARGV[5]), now
+local known = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+if known[1] then
+  tokens, at = tonumber(known[1]), tonumber(known[2])
+end
+tokens = math.min(burst, tokens + rate * math.max(0, now - at) + back)
+local granted = math.max(0, math.min(wanted, tokens))
+redis.call('HSET', KEYS[1], 'tokens', tostring(tokens - granted), 'at', string.format('%.6f', now))
+redis.call('EXPIRE', KEYS[1], 86400)
+return tostring(granted)
+"""
+"""Refill by the server's clock, take back, grant: one step that nothing comes between."""
+
+BURST_PERIODS = 2.0
+DEBT_PERIODS = 2.0
+"""What a new bucket owes: what instances may hold, or a jump of Redis' clock may add, at most."""
+
+GROWTH = 1.3
+"""So many times what was asked for in the last period is leased for the next."""
+
+
+class RedisClient(Protocol):
+    """What is used of `redis.Redis`."""
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """Run a script."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class SharedQuota:
+    """The cap of one instance among several, shared through Redis.
+
+    Parameters
+    ----------
+    url : of Redis, such as ``redis://127.0.0.1:6379/0``
+    rate : requests per second of all instances together
+    instances : number of instances that share the rate; for when Redis is gone
+    key : of the bucket
+    period : seconds between two leases
+    connect : makes the client; `redis.Redis.from_url` with short timeouts by default
+
+    Raises
+    ------
+    InputError
+        Numbers out of range, or the package redis is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        rate: float,
+        instances: int,
+        *,
+        key: str = "request-uplift:quota",
+        period: float = 0.05,
+        connect: Callable[[str, float], RedisClient] | None = None,
+    ) -> None:
+        if not (0 <= rate < float("inf") and instances >= 1 and 0 < period < float("inf")):
+            raise InputError(
+                f"a rate of {rate}, {instances} instances, a period of {period} s; expected 0 or "
+                "more requests per second, at least 1 instance, a period above 0."
+            )
+        self._key, self._instances, self._period = key, instances, period
+        self._rate, self._lock, self._stop = float(rate), threading.Lock(), threading.Event()
+        self._held, self._asked = 0.0, 0.0
+        self._client = (connect or _connected)(url, 2 * period)
+        self._refused_since: float | None = None
+        self.leases, self.failures = 0, 0
+        self._thread = threading.Thread(target=self._run, name="shared-quota", daemon=True)
+        self._thread.start()
+
+    def try_take(self, cost: float = 1.0) -> bool:
+        """Take the cost of one request if this instance holds it; never waits, never calls."""
+        if not cost >= 0:
+            raise InputError(f"a request costs {cost}, expected 0 or more; correct the cost.")
+        with self._lock:
+            self._asked += cost
+            if cost > self._held:
+                return False
+            self._held -= cost
+            return True
+
+    def set_rate(self, rate: float) -> None:
+        """Refill at another rate from now on, as when a window with another capacity begins."""
+        if not 0 <= rate < float("inf"):
+            raise InputError(f"the rate is {rate}, expected a finite number, 0 or more.")
+        self._rate = float(rate)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether Redis is gone and the instance goes on with its share."""
+        return self._refused_since is not None
+
+    def close(self) -> None:
+        """Hand back what is held, and stop."""
+        self._stop.set()
+        self._thread.join()
+        try:
+            with self._lock:
+                back, self._held = self._held, 0.0
+            if not self.is_alone:
+                self._lease(0.0, back)
+        except OSError:
+            pass
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            begin = time.monotonic()
+            self._renew(begin)
+            self._stop.wait(max(0.0, self._period - (time.monotonic() - begin)))
+
+    def _renew(self, now: float) -> None:
+        """Hand back what the last period left, and lease for the next."""
+        with self._lock:
+            asked, self._asked = self._asked, 0.0
+            back = 0.0 if self.is_alone else self._held
+            self._held -= back
+        try:
+            granted = self._lease(GROWTH * asked + 1.0, back)
+        except ConnectionRefusedError:
+            self._go_on_alone(now)
+            return
+        except OSError:  # slow or silent: what was to be handed back may be with Redis already
+            self.failures += 1
+            return
+        with self._lock:
+            self._held = granted if self.is_alone else self._held + granted
+        self._refused_since = None
+        self.leases += 1
+
+    def _go_on_alone(self, now: float) -> None:
+        """Spend this instance's share from the first refusal on."""
+        self.failures += 1
+        since = self._refused_since
+        if since is not None:
+            share = self._rate / self._instances
+            most = max(1.0, BURST_PERIODS * self._period * share)
+            with self._lock:
+                self._held = min(most, self._held + share * (now - since))
+        else:
+            with self._lock:
+                self._held = 0.0
+        self._refused_since = now
+
+    def _lease(self, wanted: float, back: float) -> float:
+        from redis.exceptions import RedisError
+
+        burst = max(1.0, BURST_PERIODS * self._period * self._rate)
+        debt = DEBT_PERIODS * self._period * self._rate
+        try:
+            granted = self._client.eval(_LEASE, 1, self._key, self._rate, burst, wanted, back, debt)
+        except RedisError as error:
+            raise _as_os_error(error) from error
+        return float(granted)
+
+
+def _connected(url: str, timeout: float) -> RedisClient:
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise InputError("a shared quota needs the package redis; install it.") from error
+    client: RedisClient = Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client
+
+
+def _as_os_error(error: BaseException) -> OSError:
+    """Tell a server that is not there from one that does not answer."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    if "refused" in str(error).lower():
+        return ConnectionRefusedError(str(error))
+    return OSError(str(error))

@@ -1,0 +1,81 @@
+"""What requests and answers hold; unknown fields are refused, NaN and infinity are no JSON."""
+
+from typing import Annotated
+
+import msgspec
+
+__all__ = ["Accepted", "Answer", "Answers", "Batch", "Event", "Place", "Point", "Reload", "State"]
+
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+Value = Annotated[str, msgspec.Meta(max_length=1000)] | float | bool | None
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | int
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 15)]
+
+MOST_POINTS = 10_000
+
+
+class State(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the session stands, when the caller keeps count."""
+
+    requests: Count = 0
+    on_page: Count = 0
+    slots_since: Count = 1 << 40
+
+
+class Point(msgspec.Struct, forbid_unknown_fields=True):
+    """One decision point; null is a missing feature."""
+
+    features: dict[Name, Value]
+    session_id: Identifier | None = None
+    user_id: Identifier | None = None
+    page: Place = 0
+    position: Place = 0
+    state: State | None = None
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """Several decision points, decided one after the other."""
+
+    points: Annotated[list[Point], msgspec.Meta(min_length=1, max_length=MOST_POINTS)]
+
+
+class Answer(msgspec.Struct):
+    """A decision, as `policy.engine.Decision`."""
+
+    arm: int
+    propensity: float
+    uplift: tuple[float, ...]
+    price: float
+    reserve: float
+    reason: str
+    plan_version: str
+    decision_id: str
+
+
+class Answers(msgspec.Struct):
+    """Decisions in the order of the points."""
+
+    decisions: list[Answer]
+
+
+class Event(msgspec.Struct, forbid_unknown_fields=True):
+    """What happened in a session: a purchase, with values such as ``gmv``."""
+
+    session_id: Identifier
+    page: Place
+    position: Place
+    event_id: Identifier | None = None
+    values: dict[Name, float] = {}
+
+
+class Accepted(msgspec.Struct):
+    """An event that waits to be written."""
+
+    accepted: bool
+
+
+class Reload(msgspec.Struct, forbid_unknown_fields=True):
+    """A bundle to serve from now on; the path that is served already by default."""
+
+    bundle: Annotated[str, msgspec.Meta(max_length=4096)] | None = None

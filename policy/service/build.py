@@ -1,0 +1,77 @@
+"""A service from what the command line says."""
+
+from functools import partial
+from pathlib import Path
+
+from policy.decision_log.writer import DecisionLog
+from policy.engine import DecisionEngine, Quota
+from policy.names import Fsync
+from policy.service.app import Service, Settings
+from policy.token_bucket import TokenBucket
+from uplift.errors import InputError
+
+__all__ = ["build_service"]
+
+BURST_SECONDS = 0.1
+
+
+def build_service(
+    bundle: Path,
+    *,
+    log: Path | None = None,
+    fsync: Fsync = "interval",
+    explore: float = 0.0,
+    qps: float | None = None,
+    redis: str | None = None,
+    instances: int = 1,
+    shadow: Path | None = None,
+    admin_token: str | None = None,
+    admin_anywhere: bool = False,
+) -> Service:
+    """Make the service of a bundle.
+
+    Parameters
+    ----------
+    bundle : that is served
+    log : folder of the decision log; events go to its folder ``events``, what the shadow decides to
+        ``shadow``
+    fsync : when the logs are synced
+    explore : share of decisions taken at random
+    qps : most extra requests per second
+    redis, instances : address of Redis where several instances share them, and how many they are
+    shadow : bundle that decides and is logged, but does not act
+    admin_token, admin_anywhere : see `Settings`
+
+    Raises
+    ------
+    InputError
+        A bundle, a folder or a number is not what it should be.
+    """
+    quota = _quota(qps, redis, instances)
+    beside = None
+    if shadow is not None:
+        of_shadow = None if log is None else DecisionLog(log / "shadow", fsync=fsync)
+        beside = DecisionEngine.load(shadow, explore=0.0, log=of_shadow)
+    decisions = None if log is None else DecisionLog(log, fsync=fsync)
+    load = partial(DecisionEngine.load, explore=explore, quota=quota, log=decisions)
+    return Service(
+        load,
+        bundle,
+        Settings(admin_token=admin_token, admin_anywhere=admin_anywhere),
+        shadow=beside,
+        log=decisions,
+        events=None if log is None else DecisionLog(log / "events", fsync=fsync),
+    )
+
+
+def _quota(qps: float | None, redis: str | None, instances: int) -> Quota | None:
+    """Return the cap: of this process, or of all that share it."""
+    if qps is None:
+        if redis is not None:
+            raise InputError("a shared quota needs a rate; give --qps, that of all instances.")
+        return None
+    if redis is None:
+        return TokenBucket(qps, max(1.0, BURST_SECONDS * qps))
+    from policy.quota import SharedQuota
+
+    return SharedQuota(redis, qps, instances)

@@ -1,0 +1,321 @@
+"""The service as its callers, its owner and its enemies meet it."""
+
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from live_server import TOKEN, running
+
+from policy.decision_log.archive import read_decisions
+from policy.engine import DecisionEngine
+from policy.service.build import build_service
+from policy.service.openapi import document
+from policy.service.server import token_of
+from policy.session_state import SessionState
+from uplift.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def token_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("token") / "token"
+    path.write_text(TOKEN + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("decisions")
+
+
+@pytest.fixture(scope="module")
+def server(bundle, token_file, folder):
+    with running(bundle, "--log", folder, "--admin-token", token_file) as one:
+        yield one
+
+
+def test_decides_as_the_engine_does(server, bundle, points):
+    engine = DecisionEngine.load(bundle)
+    for point in points[:50]:
+        fresh = {"requests": 0, "on_page": 0, "slots_since": 1 << 40}
+        status, answer, _ = server.ask("POST", "/v1/decide", point | {"state": fresh})
+        told = {**point["features"], "page": point["page"], "position": point["position"]}
+        expected = engine.decide(told, state=SessionState())
+        assert status == 200
+        assert answer["uplift"] == list(expected.uplift)
+        assert answer["reason"] == expected.reason
+        assert answer["plan_version"] == expected.plan_version
+
+
+def test_many_points_at_once(server, points):
+    status, answer, _ = server.ask("POST", "/v1/decide_many", {"points": points[:100]})
+    assert status == 200
+    assert len(answer["decisions"]) == 100
+    assert len({d["decision_id"] for d in answer["decisions"]}) == 100
+
+
+def test_plan_model_health_and_page(server, bundle):
+    engine = DecisionEngine.load(bundle)
+    assert server.ask("GET", "/live")[:2] == (200, {"live": True})
+    assert server.ask("GET", "/ready")[1]["plan_version"] == engine.plan_version
+    assert server.ask("GET", "/v1/plan")[1]["price"] == engine.rule.price
+    names = [f["name"] for f in server.ask("GET", "/v1/model")[1]["features"]]
+    assert names == list(engine.features)
+    status, page, headers = server.ask("GET", "/docs")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "/v1/decide" in page
+    assert server.ask("GET", "/openapi.json")[1] == json.loads(msgspec.json.encode(document()))
+
+
+def test_metrics_count(server, points):
+    server.ask("POST", "/v1/decide", points[0])
+    status, text, headers = server.ask("GET", "/metrics")
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain")
+    assert 'uplift_answers_total{path="/v1/decide",status="200"}' in text
+    assert "uplift_decisions_total" in text
+    assert "uplift_log_lost 0.0" in text
+
+
+def changed(point, **features):
+    return point | {"features": point["features"] | features}
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "body"),
+    [
+        (400, "no JSON", lambda p: b"{"),
+        (400, "no JSON", lambda p: b""),
+        (400, "no JSON", lambda p: b'{"features": {"f_x": NaN}}'),
+        (422, "does not fit", lambda p: b"[]"),
+        (422, "out of range", lambda p: b'{"features": {"f_x": 1e999}}'),
+        (422, "unknown field `more`", lambda p: p | {"more": 1}),
+        (422, r"the features \['f_new'\] are not", lambda p: changed(p, f_new=1.0)),
+        (422, "is missing", lambda p: p | {"features": {}}),
+        (422, "expects a number", lambda p: changed(p, f_clicks_20="many")),
+        (422, "length <= 1000", lambda p: changed(p, f_clicks_20="x" * 2000)),
+        (422, "Expected `bool", lambda p: changed(p, f_clicks_20=[1])),
+        (
+            422,
+            "expected whole numbers from 0, the position below 50",
+            lambda p: p | {"position": 50},
+        ),
+        (422, "Expected `int` >= 0", lambda p: p | {"page": -1}),
+        (422, "Expected `int` <= 32767", lambda p: p | {"page": 10**9}),
+        (422, "Expected `int` >= 0", lambda p: p | {"state": {"requests": -1}}),
+        (422, "expected counts from 0 on that fit", lambda p: p | {"state": {"on_page": 3}}),
+        (413, "at most", lambda p: b" " * (2 << 20)),
+    ],
+)
+def test_bad_bodies_get_a_problem_document(server, points, status, words, body):
+    found, problem, headers = server.ask("POST", "/v1/decide", body(points[0]))
+    assert found == status
+    assert headers["content-type"] == "application/problem+json"
+    assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+    assert re.search(words, problem["detail"])
+    assert problem["request_id"] == headers["x-request-id"]
+
+
+def test_too_many_points_are_refused(server, points):
+    many = {"points": [{"features": {}}] * 10_001}
+    status, problem, _ = server.ask("POST", "/v1/decide_many", many)
+    assert status == 422
+    assert "length <= 10000" in problem["detail"]
+    assert server.ask("POST", "/v1/decide_many", {"points": []})[0] == 422
+
+
+def test_paths_methods_and_ids(server, points):
+    assert server.ask("GET", "/nothing")[0] == 404
+    status, _, headers = server.ask("GET", "/v1/decide")
+    assert (status, headers["allow"]) == (405, "POST")
+    given = {"X-Request-Id": "abc-123"}
+    assert server.ask("POST", "/v1/decide", points[0], given)[2]["x-request-id"] == "abc-123"
+    hostile = {"X-Request-Id": "a" * 500}
+    assert server.ask("GET", "/live", None, hostile)[2]["x-request-id"] != "a" * 500
+
+
+def test_a_body_that_never_comes_is_given_up(bundle):
+    service = build_service(bundle)
+    object.__setattr__(service.settings, "body_seconds", 0.05)
+    told = []
+
+    async def receive():
+        import asyncio
+
+        await asyncio.sleep(10)
+
+    async def send(message):
+        told.append(message)
+
+    import asyncio
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/decide", "headers": []}
+    asyncio.run(service(scope, receive, send))
+    assert told[0]["status"] == 408
+
+
+def test_more_than_the_house_holds_is_turned_away(bundle):
+    import asyncio
+
+    service = build_service(bundle)
+    service._waiting = service.settings.most_waiting
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}"}
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/decide", "headers": []}
+    asyncio.run(service(scope, receive, send))
+    assert told[0]["status"] == 429
+    assert (b"retry-after", b"1") in told[0]["headers"]
+
+
+def test_reload_is_atomic_and_for_the_owner(server, bundle, points, tmp_path):
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert server.ask("POST", "/admin/reload", {})[0] == 401
+    assert server.ask("POST", "/admin/reload", {}, {"Authorization": "Bearer no"})[0] == 401
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    (broken / "plan.json").write_text("{}")
+    status, problem, _ = server.ask("POST", "/admin/reload", {"bundle": str(broken)}, bearer)
+    assert status == 422
+    assert "sha256 differs" in problem["detail"]
+    assert server.ask("POST", "/v1/decide", points[0])[0] == 200
+    other = tmp_path / "other"
+    shutil.copytree(bundle, other)
+    status, answer, _ = server.ask("POST", "/admin/reload", {"bundle": str(other)}, bearer)
+    assert status == 200
+    assert answer["plan_version"] == server.ask("GET", "/ready")[1]["plan_version"]
+
+
+def test_without_a_token_there_is_no_admin(bundle):
+    with running(bundle) as server:
+        assert server.ask("POST", "/admin/reload", {}, {"Authorization": "Bearer "})[0] == 404
+        assert (
+            server.ask("POST", "/v1/outcome", {"session_id": 1, "page": 0, "position": 0})[0] == 404
+        )
+
+
+def test_decisions_and_outcomes_become_a_log(bundle, points, feed_log, tmp_path, cli):
+    with running(bundle, "--log", tmp_path / "log", "--explore", "0.5") as server:
+        decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:200]]
+        for point in points[:20]:
+            event = {k: point[k] for k in ("session_id", "page", "position")}
+            status, answer, _ = server.ask(
+                "POST", "/v1/outcome", event | {"event_id": 1, "values": {"gmv": 2.5}}
+            )
+            assert (status, answer) == (202, {"accepted": True})
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(15)
+    frame = read_decisions(tmp_path / "log")
+    assert frame["decision_id"].tolist() == [d["decision_id"] for d in decided]
+    feed_log.schema.write(tmp_path / "log.toml")
+    out = tmp_path / "joined.parquet"
+    code, _, error = cli(
+        "outcomes", tmp_path / "log", "--schema", tmp_path / "log.toml", "--out", out
+    )
+    assert (code, error) == (0, "")
+    joined = pd.read_parquet(out)
+    assert len(joined) == 200
+    assert joined["purchase_10"].sum() >= 1
+
+
+def test_a_shadow_decides_and_does_not_act(bundle, points, tmp_path):
+    with running(bundle, "--log", tmp_path, "--shadow", bundle) as server:
+        decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:50]]
+        text = server.ask("GET", "/metrics")[1]
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(15)
+    assert "uplift_shadow_differs_total 0.0" in text
+    shadow = read_decisions(tmp_path / "shadow")
+    np.testing.assert_array_equal(shadow["arm"], [d["arm"] for d in decided])
+    assert not set(shadow["decision_id"]) & {d["decision_id"] for d in decided}
+
+
+def test_a_quota_caps_what_is_decided(bundle, points):
+    with running(bundle, "--qps", "0.001", "--explore", "0.9") as server:
+        decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:100]]
+    assert sum(d["arm"] for d in decided) == 1
+    assert "over budget" in {d["reason"] for d in decided}
+
+
+def test_sigterm_loses_no_answer(bundle, points):
+    """Callers that are being answered get their answers; the process ends well."""
+    with running(bundle) as server:
+        statuses, failures = [], []
+
+        def call():
+            for point in points * 20:
+                try:
+                    statuses.append(server.ask("POST", "/v1/decide", point)[0])
+                except ConnectionRefusedError:
+                    return
+                except Exception as error:  # an answer lost halfway
+                    failures.append(error)
+                    return
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert server.process.wait(15) in (0, -signal.SIGTERM)
+    assert len(statuses) > 20
+    assert set(statuses) == {200}
+    # A connection that the kernel had queued when the socket closed is reset before any answer.
+    assert all(isinstance(f, ConnectionError) for f in failures)
+
+
+def test_random_bodies_never_break_it(server, points):
+    """3,000 bodies, mutations of good ones: no 5xx, no hang, no traceback."""
+    rng, good = random.Random(0), json.dumps(points[0]).encode()
+    connection = socket.create_connection((server.host, server.port), timeout=20)
+    reader = connection.makefile("rb")
+    seen = set()
+    for _ in range(3000):
+        body = bytearray(good)
+        for _ in range(rng.randint(1, 8)):
+            place = rng.randrange(len(body))
+            noise = bytes(rng.choices(range(256), k=rng.randint(0, 3)))
+            body[place : place + rng.randint(0, 3)] = noise
+        path = rng.choice(["/v1/decide", "/v1/decide_many", "/v1/outcome"])
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + bytes(body))
+        status = int(reader.readline().split()[1])
+        length = 0
+        while (line := reader.readline().strip()) != b"":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        answer = reader.read(length)
+        assert status < 500
+        assert b"Traceback" not in answer
+        seen.add(status)
+    reader.close()
+    connection.close()
+    assert {400, 422} <= seen
+
+
+def test_bad_starts_are_told(bundle, tmp_path, cli, server):
+    assert "another port" in cli("serve", bundle, "--port", server.port)[2]
+    assert "does not exist" in cli("serve", tmp_path / "none")[2]
+    with pytest.raises(InputError, match="needs a rate"):
+        build_service(bundle, redis="redis://127.0.0.1:1/0")
+    (tmp_path / "short").write_text("short")
+    with pytest.raises(InputError, match="shorter than 16"):
+        token_of(tmp_path / "short")
+    with pytest.raises(InputError, match="cannot be read"):
+        token_of(tmp_path / "none")
+    assert token_of(None) is None

@@ -10,6 +10,10 @@ from offline_eval.sequential import PDIS, TIS, SequentialDR, Sessions
 from uplift.arrays import FloatArray, IntArray
 
 ROUNDS, LENGTH, ITEMS, DIMENSION = 1000, 5, 5, 5
+#: The evaluated policy's logits over the logging one's: the closer half of the published range.
+#: Further off (-0.8 to 0) all but cascade-DR drown in weights, and no mean over 200 worlds is
+#: stable: the ratio of IPS was 75 in one stream of draws and 1,009 in another.
+CLOSENESS = (0.2, 0.4, 0.6, 0.8)
 RUNS = 200
 
 
@@ -31,7 +35,7 @@ class World:
             rng.uniform(-1, 1, ITEMS),
             rng.uniform(-0.5, 0.5, (ITEMS, ITEMS)),
             rng.uniform(-0.5, 0.5, shape),
-            float(rng.choice([0.2, 0.4, 0.6, 0.8])),  # further off all the rest drown in weights
+            float(rng.choice(CLOSENESS)),
         )
 
     def policies(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -111,8 +115,10 @@ def errors(rng: np.random.Generator) -> list[float]:
 def test_cascade_dr_beats_rips_and_ips() -> None:
     """The published figure reads 1 : 1.5 : 2.5 at 5 positions and 1,000 rounds.
 
-    Here the rewards are closer to what the fitted values can say, and the gain is larger. Source:
-    Kiyohara et al. 2022, figures for cascade rewards, read off.
+    Here the rewards are closer to what the fitted values can say, and the gain is larger: 4.3 and
+    12.8; in two other streams of draws 3.5 and 7.2, 3.9 and 7.8. At a closeness of 0.8 alone it is
+    1.4 and 1.6, less than over all. Source: Kiyohara et al. 2022, figures for cascade rewards,
+    read off.
     """
     rng = np.random.default_rng(0)
     ips, rips, cascade = np.mean([errors(rng) for _ in range(RUNS)], axis=0)

@@ -72,6 +72,8 @@ class Assessment:
         if name in self.truth:
             table["true"] = self.truth[name]
         diagnostics = evaluation.diagnostics
+        if name == next(iter(self.evaluations)):
+            table["weights"] = to_plain(diagnostics.histogram)
         return table | {
             "n_effective": diagnostics.n_effective,
             "verdict": diagnostics.verdict,

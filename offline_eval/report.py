@@ -23,6 +23,7 @@ from offline_eval.plots.prices import price_plot
 from offline_eval.plots.qini import qini_plot
 from offline_eval.plots.rates import rates_plot
 from offline_eval.plots.served import served_plot
+from offline_eval.plots.weights import weights_plot
 from uplift.files import atomic_file
 from uplift.plain import to_plain
 
@@ -171,6 +172,8 @@ def _figures(report: Table, refused: bool) -> dict[str, str]:
         figures["calibration"] = calibration_plot(calibration, outcome)
     if value:
         figures["forest"] = forest_plot(value, outcome)
+    if len(value.get("plan", {}).get("weights", [])) > 1:
+        figures["weights"] = weights_plot(value["plan"]["weights"])
     if frontiers and not refused:
         figures["frontier"] = frontier_plot(frontiers, value, _saving(report), outcome)
     if len(horizons) > 1 and not refused:

@@ -1,5 +1,6 @@
 """Overlap of a log and a policy by the weights, with a refusal where there is too little."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from uplift.arrays import FloatArray
 from uplift.clusters import Estimate
 from uplift.randomisation import Check, Verdict
 
-__all__ = ["REFUSED_N_EFFECTIVE", "Diagnostics", "diagnose", "tail_index"]
+__all__ = ["REFUSED_N_EFFECTIVE", "Diagnostics", "WeightBin", "diagnose", "tail_index"]
 
 #: Fewer effective rows than this are no evidence: the answer is refused.
 REFUSED_N_EFFECTIVE = 50.0
@@ -34,7 +35,18 @@ REFUSED_TAIL = 1.0
 DOUBTFUL_MEAN_HALF_WIDTHS = 2.0
 REFUSED_MEAN_OFF = 0.25
 _FEW_TAIL = 20
+_NOTHING = -(1 << 20)
 _SEVERITY: tuple[Verdict, ...] = ("sound", "doubtful", "refused")
+
+
+@dataclass(frozen=True)
+class WeightBin:
+    """Weights in (lower, upper], or all that are 0: their share of the rows and of the weight."""
+
+    lower: float
+    upper: float
+    rows: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class Diagnostics:
         1 on their mean
     n_events : rows of positive weight whose outcome is not zero
     mean_weight : ``mean(w)``, 1 where the log covers what the policy does
+    histogram : weights of 0, then octave by octave
     verdict : ``sound``, ``doubtful`` (numbers with a warning) or ``refused`` (no number)
     reasons : one sentence for each thing found
     """
@@ -62,6 +75,7 @@ class Diagnostics:
     tail_index: float
     n_events: int
     mean_weight: Estimate
+    histogram: tuple[WeightBin, ...]
     verdict: Verdict
     reasons: tuple[str, ...]
 
@@ -83,7 +97,8 @@ def diagnose(decisions: Decisions) -> Diagnostics:
     if total == 0:
         reason = "The policy never does what the log did: there is no overlap at all."
         mean = Estimate(0.0, 0.0, 0.0)
-        return Diagnostics(len(weight), 0.0, 1.0, 1.0, 0.0, 0, mean, "refused", (reason,))
+        empty = (WeightBin(0.0, 0.0, 1.0, 0.0),)
+        return Diagnostics(len(weight), 0.0, 1.0, 1.0, 0.0, 0, mean, empty, "refused", (reason,))
     n_effective = total**2 / float(weight @ weight)
     largest = float(weight.max()) / total
     events = int(np.count_nonzero(decisions.reward[weight > 0]))
@@ -98,8 +113,20 @@ def diagnose(decisions: Decisions) -> Diagnostics:
     doubts += [few] if events < DOUBTFUL_EVENTS else []
     verdict: Verdict = "refused" if refusals else "doubtful" if doubts else "sound"
     reasons = tuple(refusals or doubts)
-    about = (n_effective, largest, user, tail, events, mean)
+    about = (n_effective, largest, user, tail, events, mean, tuple(_histogram(weight)))
     return Diagnostics(len(weight), *about, verdict, reasons)
+
+
+def _histogram(weight: FloatArray) -> Iterator[WeightBin]:
+    """Yield the bins that hold anything."""
+    octave = np.full(len(weight), _NOTHING)
+    positive = weight > 0
+    octave[positive] = np.ceil(np.log2(weight[positive])).astype(np.int64)
+    total = float(weight.sum())
+    for power in np.unique(octave):
+        inside = octave == power
+        upper = 0.0 if power == _NOTHING else 2.0**power
+        yield WeightBin(upper / 2, upper, float(inside.mean()), float(weight[inside].sum()) / total)
 
 
 def tail_index(weight: FloatArray) -> float:

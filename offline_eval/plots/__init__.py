@@ -15,6 +15,7 @@ from offline_eval.plots.prices import price_plot
 from offline_eval.plots.qini import qini_plot
 from offline_eval.plots.rates import rates_plot
 from offline_eval.plots.served import served_plot
+from offline_eval.plots.weights import weights_plot
 
 __all__ = [
     "budget_plot",
@@ -28,4 +29,5 @@ __all__ = [
     "qini_plot",
     "rates_plot",
     "served_plot",
+    "weights_plot",
 ]

@@ -17,6 +17,7 @@ from offline_eval.plots import (
     qini_plot,
     rates_plot,
     served_plot,
+    weights_plot,
 )
 from offline_eval.plots.numbers import (
     around_zero,
@@ -90,6 +91,10 @@ BUDGETS = [
     {"budget": b, "requests": 10 * b, "gain": g, "marginal": m}
     for b, g, m in ((5.0, 3.0, 0.4), (10.0, 4.5, 0.2), (20.0, 5.0, 0.0))
 ]
+WEIGHTS = [
+    {"lower": 0.0, "upper": 0.0, "rows": 0.5, "weight": 0.0},
+    {"lower": 1.0, "upper": 2.0, "rows": 0.5, "weight": 1.0},
+]
 PLACES = [
     {"page": page, "position": 10 * k, "points": 100, "requests": 5.0 * k}
     for page in range(2)
@@ -135,6 +140,7 @@ PLOTS = {
     "prices": lambda: price_plot(PRICES, "buy"),
     "rates": lambda: rates_plot(RATES),
     "served": lambda: served_plot(PLACES),
+    "weights": lambda: weights_plot(WEIGHTS),
 }
 
 

@@ -19,7 +19,7 @@ from uplift.randomisation import Check
 
 REQUESTS = Estimate(0.1, 0.09, 0.11)
 WITHIN = PlanSpend(Spend(REQUESTS, 0.12, 0.001))
-SOUND = Diagnostics(1000, 900.0, 0.001, 0.001, 0.0, 100, Estimate(1.0, 0.9, 1.1), "sound", ())
+SOUND = Diagnostics(1000, 900.0, 0.001, 0.001, 0.0, 100, Estimate(1.0, 0.9, 1.1), (), "sound", ())
 
 
 def evaluation(name: str, diagnostics: Diagnostics = SOUND) -> Evaluation:

@@ -148,3 +148,11 @@ def test_one_giant_among_small_users_is_doubtful() -> None:
 def test_users_may_be_any_identifiers(users: np.ndarray) -> None:
     decisions = Decisions(np.ones(2000), np.full(2000, 0.5), coin(2000), users)
     assert diagnose(decisions) == judged(coin(2000))
+
+
+def test_histogram_by_hand() -> None:
+    """Weights 0, 0, 2 and 4: nothing, then two octaves."""
+    found = judged(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.5, 0.5, 0.5, 0.25]))
+    bins = [(b.lower, b.upper, b.rows) for b in found.histogram]
+    assert bins == [(0.0, 0.0, 0.5), (1.0, 2.0, 0.25), (2.0, 4.0, 0.25)]
+    np.testing.assert_allclose([b.weight for b in found.histogram], [0, 1 / 3, 2 / 3])

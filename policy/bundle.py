@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from policy.manifest import FORMAT_VERSION, MANIFEST, hashes, read_manifest
+from policy.manifest import FORMAT_VERSION, MANIFEST, read_manifest, write_manifest
 from policy.plan import RequestPlan
 from uplift.errors import InputError
 from uplift.files import atomic_folder, check_writable
@@ -46,14 +46,12 @@ class Bundle:
                 self.plan.save(folder / "plan.json")
             if self.evidence:
                 (folder / "evidence.json").write_text(json.dumps(self.evidence, indent=1))
-            manifest = {
-                "format_version": FORMAT_VERSION,
+            about = {
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "schema": self.model.schema.to_dict(),
                 "versions": package_versions(),
-                "sha256": hashes(folder),
             }
-            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+            write_manifest(folder, about)
 
     @classmethod
     def load(cls, path: str | Path) -> "Bundle":

@@ -10,19 +10,21 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from policy.expectation import Expectation, read_expectation
 from policy.forest._kernel import encode
 from policy.manifest import read_manifest
+from policy.problem import Limits
 from policy.serving_rule import Choice, ServingRule
 from policy.session_state import FRESH, SessionState, SessionTable
 from uplift.errors import InputError
 from uplift.features import FeatureEncoder
 from uplift.schema import LogSchema
 
-__all__ = ["Decision", "DecisionEngine"]
+__all__ = ["Decision", "DecisionEngine", "Quota", "steady_clock"]
 
 _FLOAT = 4
 
@@ -66,8 +68,11 @@ class PriceSource(Protocol):
 class Quota(Protocol):
     """The hard cap on requests, such as `policy.TokenBucket`."""
 
-    def try_take(self, amount: float = 1.0) -> bool:
-        """Take tokens where there are as many."""
+    def try_take(self, cost: float = 1.0) -> bool:
+        """Take the cost of one request where there is as much."""
+
+    def give_back(self, cost: float) -> None:
+        """Put back what was taken and not spent."""
 
 
 class Log(Protocol):
@@ -92,7 +97,7 @@ class DecisionEngine:
     pacer, quota : correct the price as traffic moves; cap the requests. Only the engine's own clock
         counts for both, and for the window
     log : where each decision is put with the features that it was taken on
-    clock : seconds since 1970, UTC
+    clock : seconds since 1970, UTC; `steady_clock` by default
     seed : of what is random
     """
 
@@ -109,7 +114,7 @@ class DecisionEngine:
         pacer: PriceSource | None = None,
         quota: Quota | None = None,
         log: Log | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         seed: int | None = None,
     ) -> None:
         if not 0 <= explore < 1:
@@ -120,7 +125,8 @@ class DecisionEngine:
         self._places = tuple(encoder.places.get(name) for name in encoder.names)
         self._bytes = _FLOAT * (len(encoder.names) + 1)  # one more for the arm
         self._sessions = SessionTable() if sessions is None else sessions
-        self._pacer, self._quota, self._clock = pacer, quota, clock
+        self._pacer, self._quota, self._clock = pacer, quota, clock or steady_clock()
+        self._length, self._dearest = schema.page_length, max(schema.arm_cost)
         self._draw = random.Random(seed).random
         self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
         self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
@@ -197,23 +203,24 @@ class DecisionEngine:
         uplift = self._expect(self._row(features))
         page, position = self._place(features)
         whose = features.get("session_id") if session is None else session
+        if state is None and whose is None and self.rule.limits != Limits():
+            raise InputError(
+                "the plan limits what a session gets; give its session_id, or its state."
+            )
         slot = page * self.schema.page_length + position
-        if state is None:
-            state = FRESH if whose is None else self._sessions.state(whose, page, slot, now)
-        price = None if self._pacer is None else self._pacer.price(now)
-        rule = self.rule
-        choice = rule.choose(uplift, rule.window(now), page, position, state, price)
-        arm, chance, reason = self._drawn(choice, len(uplift), state)
-        cost = self.schema.arm_cost[arm]
-        if arm and self._quota is not None and not self._quota.try_take(cost):
-            arm, chance, reason = 0, 1.0, "over budget"
-        if arm and whose is not None:
-            self._sessions.record(whose, page, slot, now)
+        while True:
+            seen = state
+            if seen is None:
+                known = whose is not None
+                seen = self._sessions.state(whose, page, slot, now) if known else FRESH
+            decision, paid = self._decided(uplift, page, position, seen, now)
+            mine = state is None and whose is not None and decision.arm > 0
+            if not mine or self._sessions.record(whose, page, slot, now, seen):
+                break
+            if self._quota is not None:  # another thread was faster: look again
+                self._quota.give_back(paid)
         if self._pacer is not None:
-            self._pacer.count(now, 1, cost if arm else 0.0)
-        decision = Decision(
-            arm, chance, tuple(uplift), choice.price, choice.reserve, reason, self.plan_version
-        )
+            self._pacer.count(now, 1, self.schema.arm_cost[decision.arm])
         if self._log is None:
             return decision
         decision = decision._replace(decision_id=f"{self._boot}{next(self._number):x}")
@@ -253,6 +260,10 @@ class DecisionEngine:
 
     def _row(self, features: Mapping[str, Any]) -> bytearray:
         """Encode features; whatever is unusual by the encoder itself, which says what is wrong."""
+        if not isinstance(features, Mapping):
+            raise InputError(
+                f"features are {features!r:.80}; expected a mapping of names to values."
+            )
         row = bytearray(self._bytes)
         if type(features) is not dict or encode(features, self._names, self._places, row) >= 0:
             values = self._encoder.transform_row(features)
@@ -260,20 +271,52 @@ class DecisionEngine:
         return row
 
     def _place(self, features: Mapping[str, Any]) -> tuple[int, int]:
-        page, position = features.get("page", 0), features.get("position", 0)
-        length = self.schema.page_length
-        known = isinstance(page, int) and isinstance(position, int)
-        if not known or not 0 <= page < 1 << 15 or not 0 <= position < length:
+        given, length = (features.get("page", 0), features.get("position", 0)), self._length
+        try:
+            page, position = index(given[0]), index(given[1])
+        except TypeError:
+            page = position = -1
+        if not (0 <= page < 1 << 15 and 0 <= position < length):
             raise InputError(
-                f"page {page!r}, position {position!r}; expected whole numbers from 0, the "
+                f"page {given[0]!r}, position {given[1]!r}; expected whole numbers from 0, the "
                 f"position below {length}."
             )
         return page, position
 
-    def _drawn(self, choice: Choice, n_arms: int, state: SessionState) -> tuple[int, float, str]:
+    def _decided(
+        self, uplift: list[float], page: int, position: int, state: SessionState, now: float
+    ) -> tuple[Decision, float]:
+        """Decide where the session stands so; return also what was taken of the quota."""
+        rule = self.rule
+        price = None if self._pacer is None else self._pacer.price(now)
+        choice = rule.choose(uplift, rule.window(now), page, position, state, price)
+        explores = self._explore > 0 and not rule.refusal(state)
+        taken = self._taken(choice, explores)
+        if taken is None:
+            arm, chance, reason, spent = 0, 1.0, "over budget", 0.0
+        else:
+            arm, chance, reason = self._drawn(choice, len(uplift), explores)
+            spent = self.schema.arm_cost[arm]
+            if self._quota is not None and taken > spent:
+                self._quota.give_back(taken - spent)
+        told = (tuple(uplift), choice.price, choice.reserve, reason, self.plan_version)
+        return Decision(arm, chance, *told), spent
+
+    def _taken(self, choice: Choice, explores: bool) -> float | None:
+        """Take of the quota the most that may be spent, before anything is drawn.
+
+        So the quota's answer does not depend on the draw, and the propensity is the true one. None
+        where it is refused.
+        """
+        if self._quota is None or not (explores or choice.share > 0):
+            return 0.0
+        most = self._dearest if explores else self.schema.arm_cost[choice.arm]
+        return most if self._quota.try_take(most) else None
+
+    def _drawn(self, choice: Choice, n_arms: int, explores: bool) -> tuple[int, float, str]:
         """Draw the arm; return it, the probability that it had, and why."""
         arm, share, explore = choice.arm, choice.share, self._explore
-        if explore and self.rule.refusal(state) == "":
+        if explores:
             each = explore / (n_arms + 1)
             if self._draw() < explore:
                 drawn = min(int(self._draw() * (n_arms + 1)), n_arms)
@@ -290,3 +333,9 @@ class DecisionEngine:
         """Return the probability of an arm, whichever way it is drawn."""
         by_rule = share if drawn == arm and arm else 1 - share if drawn == 0 else 0.0
         return each + (1 - self._explore) * by_rule
+
+
+def steady_clock() -> Callable[[], float]:
+    """Return a clock of seconds since 1970 that never goes back, whatever is set meanwhile."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()

@@ -8,17 +8,21 @@ from typing import Any
 from uplift.errors import InputError
 from uplift.files import existing_file
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "hashes", "read_manifest"]
+__all__ = ["FORMAT_VERSION", "MANIFEST", "read_manifest", "write_manifest"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 LARGEST = 1 << 30
 """Bytes of a file of a bundle."""
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file of a folder but the manifest, by name."""
-    return {name: _sha256(folder / name) for name in _files(folder) if name != MANIFEST}
+def write_manifest(folder: Path, about: dict[str, Any]) -> None:
+    """Write what a bundle tells of itself, with the hash of every file and its own digest."""
+    names = (name for name in _files(folder) if name != MANIFEST)
+    sha256 = {name: _sha256(folder / name) for name in names}
+    manifest = {"format_version": FORMAT_VERSION, **about, "sha256": sha256}
+    manifest["digest"] = _digest(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -34,6 +38,11 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         _check_version(folder, manifest["format_version"])
+        if manifest.pop("digest") != _digest(manifest):
+            raise InputError(
+                f"the manifest of bundle {str(folder)!r} is not what was written (its digest "
+                "differs); export it anew."
+            )
         _check_files(folder, manifest["sha256"])
     except InputError:
         raise
@@ -79,6 +88,10 @@ def _check_files(folder: Path, sha256: dict[str, str]) -> None:
 
 def _files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

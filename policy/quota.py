@@ -5,10 +5,10 @@ need in the next instant, decides from that without a call, and hands back what 
 
     granted_total(t) <= rate t        whatever instances, clocks and crashes do
 
-A bucket that is new, because Redis was started anew, begins in debt for what instances may still
-hold. Where Redis refuses connections it is gone for all: each instance goes on with its share of
-the rate, ``rate / instances``. Silence may mean that only this instance is cut off: then it spends
-what it holds, and no more.
+A bucket that is new, or that an instance comes back to after it went on alone, is in debt for what
+instances may still hold. Where Redis refuses connections it is gone for all: each instance goes on
+with its share of the rate, ``rate / instances``. Silence may mean that only this instance is cut
+off: then it spends what it holds, and no more.
 """
 
 import threading
@@ -29,6 +29,9 @@ local tokens, at = -tonumber(ARGV[5]), now
 local known = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 if known[1] then
   tokens, at = tonumber(known[1]), tonumber(known[2])
+end
+if ARGV[6] == '1' then
+  tokens = math.min(tokens, -tonumber(ARGV[5]))
 end
 tokens = math.min(burst, tokens + rate * math.max(0, now - at) + back)
 local granted = math.max(0, math.min(wanted, tokens))
@@ -108,6 +111,12 @@ class SharedQuota:
                 return False
             self._held -= cost
             return True
+
+    def give_back(self, cost: float) -> None:
+        """Put back what was taken and not spent."""
+        with self._lock:
+            self._held += cost
+            self._asked -= cost
 
     def set_rate(self, rate: float) -> None:
         """Refill at another rate from now on, as when a window with another capacity begins."""

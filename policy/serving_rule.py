@@ -1,7 +1,7 @@
 """The plan's rule for one decision point: the scalar twin of `policy.rule.PriceRule`."""
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +53,8 @@ class ServingRule:
         self._tie_share, self._seconds, self._cost = tie_share, window_seconds, cost
         self._reserve, self._shrinkage = reserve, shrinkage
         if reserve is not None:
-            self._reserves: list[Any] = reserve.at_price(np.array(price)).tolist()
+            self._value: list[Any] = reserve.value.tolist()
+            self._levels: list[float] = reserve.price.tolist()
             self._starts: list[int] = reserve.places.position.tolist()
 
     @classmethod
@@ -97,7 +98,7 @@ class ServingRule:
         arm, net = self._best(uplift, paid)
         if arm == 0:
             return Choice(0, 0.0, paid, 0.0, "nothing gained")
-        reserve = self._kept(window, page, position, state, price)
+        reserve = self._kept(paid, page, position, state)
         refusal = self.refusal(state)
         if refusal:
             return Choice(arm, 0.0, paid, reserve, refusal)
@@ -128,10 +129,8 @@ class ServingRule:
             return "page limit"
         return "too soon" if state.slots_since < limits.min_gap else ""
 
-    def _kept(
-        self, window: int, page: int, position: int, state: SessionState, price: float | None
-    ) -> float:
-        """Return the worth of keeping the request for later."""
+    def _kept(self, price: float, page: int, position: int, state: SessionState) -> float:
+        """Return the worth of keeping the request for later, as `ReserveTable.at_price` has it."""
         if self._reserve is None:
             return 0.0
         bucket = max(bisect_right(self._starts, position) - 1, 0)
@@ -139,9 +138,13 @@ class ServingRule:
         in_session, on_page = self._reserve.value.shape[2:]
         k = _left(self.limits.per_session, state.requests, in_session)
         q = _left(self.limits.per_page, state.on_page, on_page)
-        if price is None:
-            return float(self._reserves[window][place][k][q])
-        return float(self._reserve.at_price(np.array([price]))[0, place, k, q])
+        levels, last = self._levels, len(self._levels) - 1
+        above = min(max(bisect_left(levels, price), 1), max(last, 1))
+        low, high = above - 1, min(above, last)
+        width = levels[high] - levels[low] if high > low else 1.0
+        share = min(max((price - levels[low]) / width, 0.0), 1.0)
+        below, beyond = self._value[low][place][k][q], self._value[high][place][k][q]
+        return float((1 - share) * below + share * beyond)
 
 
 def _left(cap: int | None, made: int, size: int) -> int:

@@ -39,7 +39,7 @@ class SessionState:
 FRESH = SessionState()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     requests: int
     page: int
@@ -75,14 +75,21 @@ class SessionTable:
         on_page = entry.on_page if entry.page == page else 0
         return SessionState(entry.requests, on_page, max(slot - entry.slot, 0))
 
-    def record(self, session: Hashable, page: int, slot: int, now: float) -> None:
-        """Note a request."""
+    def record(
+        self, session: Hashable, page: int, slot: int, now: float, seen: SessionState
+    ) -> bool:
+        """Note a request that was decided on where the session stood so.
+
+        False, and nothing noted, where it no longer stands so: another thread has decided.
+        """
         with self._lock:
+            if self.state(session, page, slot, now) != seen:
+                return False
             entry = self._entries.pop(session, None)
             if entry is None or now - entry.seen > self._seconds:
                 entry = _Entry(0, page, 0, slot, now)
-            entry.on_page = entry.on_page + 1 if entry.page == page else 1
-            entry.requests, entry.page, entry.slot, entry.seen = entry.requests + 1, page, slot, now
-            self._entries[session] = entry
+            on_page = entry.on_page + 1 if entry.page == page else 1
+            self._entries[session] = _Entry(entry.requests + 1, page, on_page, slot, now)
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)
+        return True

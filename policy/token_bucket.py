@@ -71,6 +71,11 @@ class TokenBucket:
             self._tokens = tokens - cost if taken else tokens
         return taken
 
+    def give_back(self, cost: float) -> None:
+        """Put back what was taken and not spent; what the bucket cannot hold is lost."""
+        with self._lock:
+            self._tokens = min(self.burst, self._refilled() + cost)
+
     def take_up_to(self, count: int) -> int:
         """Take as many of `count` requests of cost 1 as the bucket holds, and return how many."""
         if count < 0:

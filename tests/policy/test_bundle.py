@@ -9,6 +9,7 @@ import pytest
 from offline_eval.policies import walk
 from policy.budget import Budget
 from policy.bundle import FORMAT_VERSION, Bundle
+from policy.manifest import _digest
 from policy.plan import RequestPlan, plan_requests
 from policy.problem import Limits
 from uplift.errors import InputError
@@ -26,9 +27,12 @@ def saved(bundle, tmp_path):
     return tmp_path / "bundle"
 
 
-def edit(folder, **changes):
-    file = folder / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+def edit(bundle, **changes):
+    """Change the manifest, and sign it anew."""
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text()) | changes
+    del manifest["digest"]
+    path.write_text(json.dumps(manifest | {"digest": _digest(manifest)}))
 
 
 def test_round_trip_gives_the_same_decisions(bundle, saved, feed_log):
@@ -61,7 +65,8 @@ def test_files_are_hashed_and_none_is_a_pickle(saved):
     assert {"plan.json", "evidence.json", "model/encoder.json", "model/learner.json"} < files
     assert {p.rsplit(".", 1)[1] for p in files} == {"json", "ubj"}
     assert not any((saved / p).read_bytes().startswith(b"\x80") for p in files)
-    assert set(manifest) == {"format_version", "created", "schema", "versions", "sha256"}
+    parts = {"format_version", "created", "schema", "versions", "sha256", "digest"}
+    assert set(manifest) == parts
 
 
 @pytest.mark.parametrize("name", ["plan.json", "evidence.json", "model/learner.json"])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from offline_eval.feed import simulate
 from offline_eval.policies import Moment
 from policy.budget import Budget
 from policy.bundle import Bundle
-from policy.engine import DecisionEngine
+from policy.engine import DecisionEngine, steady_clock
 from policy.plan import plan_requests
 from policy.problem import Limits
 from policy.session_state import SessionState
@@ -151,6 +152,57 @@ def test_quota_caps_and_the_callers_clock_does_not_count(bundle, logs):
     assert {(d.arm, d.propensity) for d in over} == {(0, 1.0)}
 
 
+def test_propensities_are_true_where_the_quota_is_empty(bundle, logs):
+    """Weights of each arm average to 1 within 4.5 standard errors, budget or none."""
+    table, n = records(logs[1])[:200], 4_000
+    for rate in (0.0, 1e9):
+        quota = TokenBucket(rate=rate, burst=1.0)
+        engine = DecisionEngine.load(bundle, clock=lambda: NOON, explore=0.5, seed=0, quota=quota)
+        made = [engine.decide(table[k % 200], state=SessionState()) for k in range(n)]
+        for arm in (0, 1) if rate else (0,):
+            weight = np.array([(d.arm == arm) / d.propensity for d in made[1:]])
+            assert abs(weight.mean() - 1) < 4.5 * weight.std() / np.sqrt(n) + 1e-9
+        assert (sum(d.arm for d in made) > 100) == (rate > 0)
+
+
+def test_limits_need_to_know_the_session(bundle, logs):
+    engine = DecisionEngine.load(bundle, clock=lambda: NOON)
+    record = {k: v for k, v in records(logs[1])[0].items() if k != "session_id"}
+    with pytest.raises(InputError, match="give its session_id, or its state"):
+        engine.decide(record)
+    engine.decide(record, state=SessionState())
+    engine.decide(record, session="one")
+
+
+def test_threads_keep_the_limits_of_a_session(bundle, logs):
+    """Eight threads decide at once in the same sessions: never more than two a page."""
+    engine = DecisionEngine.load(bundle, clock=lambda: NOON, explore=0.99, seed=0)
+    record = records(logs[1])[0] | {"page": 0}
+    made = Counter()
+
+    def decide(thread):
+        for k in range(400):
+            place = {"session_id": k // 8, "position": 5 * (k % 8) + thread % 4}
+            if engine.decide(record | place).arm:
+                made[k // 8] += 1
+
+    threads = [threading.Thread(target=decide, args=(t,)) for t in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made
+    assert max(made.values()) <= LIMITS.per_page
+
+
+def test_the_default_clock_never_goes_back(monkeypatch):
+    clock = steady_clock()
+    before = clock()
+    assert abs(before - time.time()) < 1
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert clock() >= before
+
+
 def test_a_pacer_corrects_the_price(bundle, logs):
     class Dear:
         seen = 0.0
@@ -213,6 +265,10 @@ def test_what_is_missing_and_what_is_unusual(bundle, logs):
     assert engine.uplift(record | {"f_clicks_20": None}) == engine.uplift(
         record | {"f_clicks_20": float("nan")}
     )
+    for nothing in (None, 3, []):
+        with pytest.raises(InputError, match="expected a mapping"):
+            engine.decide(nothing)
+    assert engine.decide(record | {"page": np.int64(1), "position": np.int16(3)})
     for bad in ({"explore": 1.0}, {"explore": -0.1}):
         with pytest.raises(InputError, match="expected a share"):
             DecisionEngine.load(bundle, **bad)
@@ -255,6 +311,12 @@ def test_the_bundle_may_not_be_changed(bundle, tmp_path):
 
     folder = tmp_path / "bundle"
     shutil.copytree(bundle, folder)
+    manifest = folder / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"per_page": 2', '"per_page": 3').replace("1.0", "2.0", 1))
+    with pytest.raises(InputError, match="its digest differs"):
+        DecisionEngine.load(folder)
+    manifest.write_text(text)
     booster = folder / "model" / "outcome_0.ubj"
     data = bytearray(booster.read_bytes())
     data[len(data) // 2] ^= 1

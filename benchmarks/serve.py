@@ -64,7 +64,7 @@ def decide(point: Point) -> dict[str, float]:
 """,
 }
 SERVE = """
-import asyncio, socket, sys, uvicorn
+import asyncio, gc, socket, sys, uvicorn
 BUNDLE = sys.argv[1]
 {app}
 listening = socket.socket()
@@ -73,6 +73,8 @@ listening.listen(2048)
 print(listening.getsockname()[1], flush=True)
 config = uvicorn.Config(app, http="httptools", lifespan="off", log_level="error", access_log=False,
                         server_header=False, date_header=False)
+gc.collect()
+gc.freeze()  # as `policy.service.server` does, here for all
 uvicorn.Server(config).run(sockets=[listening])
 """
 SCRIPT = """

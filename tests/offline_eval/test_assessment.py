@@ -78,7 +78,7 @@ def test_plain_names_hold_without_nan(assessed: Assessment) -> None:
     assert list(table) == ["value", "saving_at_equal_effect", "purchase_rates", "frontier"]
     assert set(table["value"]["plan"]) == {
         *("dr", "snips", "ips", "gain", "requests", "gain_per_request"),
-        *("true", "n_effective", "verdict", "reasons"),
+        *("true", "n_effective", "verdict", "reasons", "weights"),
     }
     assert "plan_advantage" in table["value"]["random"]
     assert "gain_per_request" not in table["value"]["never"]

@@ -187,7 +187,8 @@ class SharedQuota:
         burst = max(1.0, BURST_PERIODS * self._period * self._rate)
         debt = DEBT_PERIODS * self._period * self._rate
         try:
-            granted = self._client.eval(_LEASE, 1, self._key, self._rate, burst, wanted, back, debt)
+            told = (self._rate, burst, wanted, back, debt, int(self.is_alone))
+            granted = self._client.eval(_LEASE, 1, self._key, *told)
         except RedisError as error:
             raise _as_os_error(error) from error
         return float(granted)

@@ -1,9 +1,10 @@
 """Sealed segments become Parquet: one file a segment, whole or not at all, nothing twice."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policy.decision_log.segment import read_segment, segments
+from policy.decision_log.segment import read_segment, scan, segments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,14 +15,23 @@ __all__ = ["archive_segment", "read_decisions", "read_events"]
 def archive_segment(path: Path) -> Path | None:
     """Write a sealed segment as Parquet beside it and remove it; None where it holds nothing.
 
-    A crash in between leaves both: `read_decisions` then reads the Parquet file alone.
+    A crash in between leaves both: `read_decisions` then reads the Parquet file alone. A segment
+    with damaged records is kept beside, as ``.damaged``.
     """
     from uplift.parquet import write_frame
 
+    found = scan(path.read_bytes())
     frame, target = _frame(read_segment(path)), path.with_suffix(".parquet")
     if len(frame):
         write_frame(frame, target)
-    path.unlink()
+        for written in (target, target.parent):  # on the disk before the segment goes
+            handle = os.open(written, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+    if found.damaged:
+        path.rename(path.with_suffix(".damaged"))
+    else:
+        path.unlink()
     return target if len(frame) else None
 
 

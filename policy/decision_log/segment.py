@@ -2,12 +2,14 @@
 
     length u32 | crc32 of the payload u32 | payload (MessagePack)        little-endian
 
-Whatever a crash leaves behind the last whole record is no record.
+Whatever a crash leaves behind the last whole record is no record. A record that is damaged, in a
+file that was whole, is passed over and counted.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import msgspec
 
 from uplift.errors import InputError
 
-__all__ = ["encoded", "read_segment", "segment_name", "segments", "whole_length"]
+__all__ = ["Scan", "encoded", "read_segment", "scan", "segment_name", "segments"]
 
 _HEAD = struct.Struct("<II")
 LARGEST = 1 << 20
@@ -44,14 +46,40 @@ def encoded(record: dict[str, Any]) -> bytes:
     return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def whole_length(data: bytes) -> int:
-    """Return the number of bytes that whole records take at the beginning."""
-    return sum(len(payload) + _HEAD.size for payload in _payloads(data))
+@dataclass(frozen=True)
+class Scan:
+    """What a segment holds.
+
+    Attributes
+    ----------
+    payloads : of the whole records
+    end : bytes up to the end of the last of them; what is behind is a torn tail
+    damaged : places between whole records where something else stands
+    """
+
+    payloads: list[bytes]
+    end: int
+    damaged: int
+
+
+def scan(data: bytes) -> Scan:
+    """Find the whole records; where one is damaged, look for the next."""
+    payloads, at, end, damaged = list[bytes](), 0, 0, 0
+    while True:
+        payload = _payload(data, at)
+        if payload is None:
+            following = _next_record(data, at + 1)
+            if following is None:
+                return Scan(payloads, end, damaged)
+            at, damaged = following, damaged + 1
+            continue
+        payloads.append(payload)
+        at = end = at + _HEAD.size + len(payload)
 
 
 def read_segment(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the whole records of a segment."""
-    for payload in _payloads(path.read_bytes()):
+    for payload in scan(path.read_bytes()).payloads:
         yield _decoder.decode(payload)
 
 
@@ -65,12 +93,19 @@ def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
-def _payloads(data: bytes) -> Iterator[bytes]:
-    at = 0
-    while at + _HEAD.size <= len(data):
-        length, checksum = _HEAD.unpack_from(data, at)
-        payload = data[at + _HEAD.size : at + _HEAD.size + length]
-        if length > LARGEST or len(payload) < length or zlib.crc32(payload) != checksum:
-            return
-        yield payload
-        at += _HEAD.size + length
+def _payload(data: bytes, at: int) -> bytes | None:
+    """Return the payload of the record that begins at a byte, if one does."""
+    if at + _HEAD.size > len(data):
+        return None
+    length, checksum = _HEAD.unpack_from(data, at)
+    begin = at + _HEAD.size
+    if not 0 < length <= min(LARGEST, len(data) - begin):
+        return None
+    payload = data[begin : begin + length]
+    return payload if zlib.crc32(payload) == checksum else None
+
+
+def _next_record(data: bytes, at: int) -> int | None:
+    """Return where the next whole record begins, if there is one."""
+    places = range(at, len(data) - _HEAD.size)
+    return next((place for place in places if _payload(data, place) is not None), None)

@@ -6,11 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
-from policy.decision_log.segment import encoded, segment_name, segments, whole_length
+from policy.decision_log.segment import encoded, scan, segment_name, segments
 from policy.names import Fsync
 from uplift.errors import InputError
 from uplift.files import check_writable
@@ -67,7 +68,7 @@ class DecisionLog:
         self._ticket, self._done, self.lost, self.written = 0, 0, 0, 0
         self._gone: deque[range] = deque(maxlen=_GONE)  # tickets of what could not be written
         self._last_error: str | None = None
-        self._dirty = False
+        self._dirty, self.damaged = False, 0
         self._changed = threading.Condition()
         self._open = True
         self._synced = time.monotonic()
@@ -126,9 +127,12 @@ class DecisionLog:
     def _recovered(self) -> tuple[int, int]:
         """Cut the torn tail of the last segment and open it, or a first one."""
         known = segments(self._folder)
-        path = known[-1] if known else self._folder / segment_name(1)
+        archived = [int(p.name.split(".")[0]) for p in self._folder.glob("[0-9]*.parquet")]
+        first = self._folder / segment_name(1 + max(archived, default=0))
+        path = known[-1] if known else first
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        length = whole_length(path.read_bytes())
+        found = scan(path.read_bytes())
+        length, self.damaged = found.end, found.damaged
         os.ftruncate(file, length)
         os.lseek(file, length, os.SEEK_SET)
         return file, length
@@ -137,7 +141,7 @@ class DecisionLog:
         while self._step():
             pass
         if self._fsync != "off":
-            os.fsync(self._file)
+            self._synchronise()
         os.close(self._file)
         os.close(self._lock)
 
@@ -189,7 +193,8 @@ class DecisionLog:
     def _failed(self, error: OSError, batch: list[tuple[int, dict[str, Any]]]) -> None:
         """Cut back to the last whole record; what was to follow is lost."""
         self._lose(range(batch[0][0], batch[-1][0] + 1), error.strerror or str(error))
-        os.ftruncate(self._file, self._length)
+        with suppress(OSError):  # what cannot be cut is written over, or cut when it is next opened
+            os.ftruncate(self._file, self._length)
         os.lseek(self._file, self._length, os.SEEK_SET)
         time.sleep(_IDLE_SECONDS)
 
@@ -204,21 +209,31 @@ class DecisionLog:
         if not (self._dirty and due):
             return
         self._synced, self._dirty = now, False
+        self._synchronise()
+
+    def _synchronise(self) -> None:
         try:
             os.fsync(self._file)
         except OSError as error:
             self._last_error = error.strerror or str(error)
 
     def _seal(self) -> None:
-        """Begin a new segment; hand the full one over."""
+        """Begin a new segment and hand the full one over; go on with the old where that fails."""
         full = segments(self._folder)[-1]
-        number = int(full.name.split(".")[0]) + 1
-        os.fsync(self._file)
+        number = 1 + max(int(p.name.split(".")[0]) for p in self._folder.glob("[0-9]*.*"))
+        try:
+            os.fsync(self._file)
+            file = os.open(self._folder / segment_name(number), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            self._last_error = error.strerror or str(error)
+            return
         os.close(self._file)
-        path = self._folder / segment_name(number)
-        self._file, self._length = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), 0
+        self._file, self._length = file, 0
         if self._sealed is not None:
-            self._sealed(full)
+            try:
+                self._sealed(full)
+            except Exception as error:  # the segment stays, and is read as it is
+                self._last_error = f"{full.name}: {error}"
 
 
 def _locked(folder: Path) -> int:

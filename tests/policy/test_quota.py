@@ -4,6 +4,7 @@ import multiprocessing
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 
@@ -193,6 +194,36 @@ def test_a_silent_redis_is_no_reason_to_spend(redis):
         before = one.leases
         assert spend(one, 1.0, 5 * RATE) >= 0.9 * RATE
         assert one.leases > before
+
+
+def test_a_bucket_that_was_kept_owes_what_was_spent_alone(redis):
+    """Redis comes back with its bucket full, as from a disk: the instance begins in debt."""
+    from redis import Redis as Client
+
+    gone, client = threading.Event(), Client.from_url(redis.url)
+
+    class Flaky:
+        def eval(self, *told):
+            if gone.is_set():
+                raise ConnectionRefusedError
+            return client.eval(*told)
+
+        def close(self):
+            pass
+
+    with quota(redis, connect=lambda url, timeout: Flaky()) as one:
+        spend(one, 0.3, 5 * RATE)
+        gone.set()
+        spend(one, 0.5, 5 * RATE)
+        assert one.is_alone
+        client.hset("request-uplift:quota", "tokens", BURST_PERIODS * PERIOD * RATE)
+        gone.clear()
+        begin, taken = time.monotonic(), 0
+        while one.is_alone:
+            time.sleep(0.001)
+        taken = spend(one, 0.5, 5 * RATE)
+        assert taken <= RATE * (time.monotonic() - begin)
+    client.close()
 
 
 def test_redis_clock_may_jump(redis):

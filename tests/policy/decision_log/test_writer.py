@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.decision_log.archive import archive_segment, read_decisions
-from policy.decision_log.segment import encoded, read_segment, segments, whole_length
+from policy.decision_log.segment import encoded, read_segment, scan, segments
 from policy.decision_log.writer import DecisionLog
 from uplift.errors import InputError
 
@@ -28,22 +28,26 @@ def numbers(folder):
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 100), max_size=6), st.integers(0, 2000), st.integers(0, 255))
-def test_what_is_torn_or_changed_is_cut(found, place, value):
-    """Whole records before the damage are there, nothing else is."""
+def test_a_torn_tail_is_cut_and_damage_is_passed_over(found, place, value):
+    """Whole records before a tear are there; of a damaged file all but the damaged record."""
     parts = [encoded(record(n)) for n in found]
-    data = b"".join(parts)
-    assert whole_length(data) == len(data)
-    torn = data[: place % (len(data) + 1)]
-    sizes = [0]
+    data, sizes = b"".join(parts), [0]
+    assert scan(data).end == len(data)
     for part in parts:
         sizes.append(sizes[-1] + len(part))
-    assert whole_length(torn) == max(size for size in sizes if size <= len(torn))
+    torn = data[: place % (len(data) + 1)]
+    assert scan(torn).end == max(size for size in sizes if size <= len(torn))
+    assert scan(torn).damaged == 0
     if data:
         changed = bytearray(data)
         at = place % len(data)
+        hit = sum(size <= at for size in sizes) - 1
         if changed[at] != value:
             changed[at] = value
-            assert whole_length(bytes(changed)) <= max(size for size in sizes if size <= at)
+            seen = scan(bytes(changed))
+            kept = [part[8:] for k, part in enumerate(parts) if k != hit]
+            assert seen.payloads == kept
+            assert seen.damaged == (hit < len(parts) - 1)
 
 
 @pytest.mark.parametrize("fsync", ["always", "interval", "off"])
@@ -86,9 +90,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path):
             os.waitpid(child, 0)
             lines = [first, *pipe.readlines()]
         last = segments(folder)[-1]
-        torn += whole_length(last.read_bytes()) < last.stat().st_size
+        torn += scan(last.read_bytes()).end < last.stat().st_size
         DecisionLog(folder).close()
-        assert whole_length(last.read_bytes()) == last.stat().st_size
+        assert scan(last.read_bytes()).end == last.stat().st_size
         found = numbers(folder)
         assert found == [f"d-{n}" for n in range(len(found))]
         assert len(found) > max(int(line) for line in lines)
@@ -133,6 +137,58 @@ def test_a_slow_disk_never_makes_a_decision_wait(tmp_path, monkeypatch):
     assert log.lost == tickets.count(0)
     assert log.written + log.lost == 200
     assert len(numbers(tmp_path)) == log.written
+
+
+def test_a_record_damaged_on_the_disk_costs_that_record_alone(tmp_path):
+    with DecisionLog(tmp_path) as log:
+        for n in range(10):
+            log.append(record(n))
+    (path,) = segments(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[20] ^= 1
+    path.write_bytes(bytes(data))
+    with DecisionLog(tmp_path) as log:
+        assert log.damaged == 1
+        log.append(record(10))
+    assert numbers(tmp_path) == [f"d-{n}" for n in range(1, 11)]
+    archive_segment(path)
+    assert len(read_decisions(tmp_path)) == 10
+    assert path.with_suffix(".damaged").exists()
+
+
+def test_a_seal_that_fails_stops_nothing(tmp_path, monkeypatch):
+    """Neither the next segment nor the one who archives the last may be there."""
+
+    def refuse(path):
+        raise OSError(28, "No space left on device")
+
+    opened, full = os.open, threading.Event()
+
+    def some(path, *rest):
+        if full.is_set() and str(path).endswith(".decisions"):
+            raise OSError(28, "No space left on device")
+        return opened(path, *rest)
+
+    with DecisionLog(tmp_path, segment_bytes=200, sealed=refuse) as log:
+        monkeypatch.setattr(os, "open", some)
+        for n in range(30):
+            if n == 10:
+                full.set()
+            if n == 20:
+                full.clear()
+            assert log.wait(log.append(record(n)), 5)
+        assert "No space left" in log.last_error
+        assert (log.written, log.lost) == (30, 0)
+    assert numbers(tmp_path) == [f"d-{n}" for n in range(30)]
+
+
+def test_numbers_go_on_behind_what_is_archived(tmp_path):
+    for k in range(3):
+        with DecisionLog(tmp_path) as log:
+            log.append(record(k))
+        for path in segments(tmp_path):
+            archive_segment(path)
+    assert sorted(read_decisions(tmp_path)["decision_id"]) == ["d-0", "d-1", "d-2"]
 
 
 def test_what_cannot_be_logged_is_counted(tmp_path):

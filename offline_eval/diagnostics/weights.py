@@ -63,7 +63,7 @@ class Diagnostics:
         1 on their mean
     n_events : rows of positive weight whose outcome is not zero
     mean_weight : ``mean(w)``, 1 where the log covers what the policy does
-    histogram : weights of 0, then octave by octave
+    histogram : weights of 0, those up to 1, then octave by octave
     verdict : ``sound``, ``doubtful`` (numbers with a warning) or ``refused`` (no number)
     reasons : one sentence for each thing found
     """
@@ -121,12 +121,17 @@ def _histogram(weight: FloatArray) -> Iterator[WeightBin]:
     """Yield the bins that hold anything."""
     octave = np.full(len(weight), _NOTHING)
     positive = weight > 0
-    octave[positive] = np.ceil(np.log2(weight[positive])).astype(np.int64)
+    octave[positive] = np.maximum(np.ceil(np.log2(weight[positive])), 0).astype(np.int64)
     total = float(weight.sum())
     for power in np.unique(octave):
         inside = octave == power
         upper = 0.0 if power == _NOTHING else 2.0**power
-        yield WeightBin(upper / 2, upper, float(inside.mean()), float(weight[inside].sum()) / total)
+        yield WeightBin(
+            upper / 2 if upper > 1 else 0.0,
+            upper,
+            float(inside.mean()),
+            float(weight[inside].sum()) / total,
+        )
 
 
 def tail_index(weight: FloatArray) -> float:

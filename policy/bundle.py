@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from policy.manifest import FORMAT_VERSION, MANIFEST, read_manifest, write_manifest
+from policy.manifest import FORMAT_VERSION, MANIFEST, read_manifest, readable, write_manifest
 from policy.plan import RequestPlan
 from uplift.errors import InputError
 from uplift.files import atomic_folder, check_writable
@@ -57,7 +57,7 @@ class Bundle:
     def load(cls, path: str | Path) -> "Bundle":
         """Read a bundle; a wrong hash, an unknown version or a missing file is refused."""
         folder, manifest = Path(path), read_manifest(path)
-        try:
+        with readable(path):
             schema = LogSchema.from_dict(manifest["schema"])
             model = UpliftModel.load(folder / "model", schema)
             plan = folder / "plan.json"
@@ -67,13 +67,6 @@ class Bundle:
                 RequestPlan.load(plan) if plan.is_file() else None,
                 json.loads(evidence.read_text()) if evidence.is_file() else {},
             )
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{str(path)!r} is not a bundle that can be read "
-                f"({type(error).__name__}: {error}); export it anew."
-            ) from error
 
 
 def check_target(path: str | Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from policy.expectation import Expectation, read_expectation
 from policy.forest._kernel import encode
-from policy.manifest import read_manifest
+from policy.manifest import read_manifest, readable
 from policy.problem import Limits
 from policy.serving_rule import Choice, ServingRule
 from policy.session_state import FRESH, SessionState, SessionTable
@@ -73,6 +73,9 @@ class Quota(Protocol):
 
     def give_back(self, cost: float) -> None:
         """Put back what was taken and not spent."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
 
 
 class Log(Protocol):
@@ -141,19 +144,14 @@ class DecisionEngine:
             The bundle is not whole, holds no plan, or a learner that no engine knows.
         """
         folder, manifest = Path(bundle), read_manifest(bundle)
-        schema = LogSchema.from_dict(manifest["schema"])
         plan = folder / "plan.json"
         if not plan.is_file():
             raise InputError(f"bundle {str(bundle)!r} holds no plan; make one with `plan`.")
-        try:
+        with readable(bundle):
+            schema = LogSchema.from_dict(manifest["schema"])
             encoder = FeatureEncoder.from_json((folder / "model/encoder.json").read_text())
             rule = ServingRule.read(plan, list(schema.arm_cost[1:]))
             expect = read_expectation(folder / "model")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"bundle {str(bundle)!r} cannot be served ({type(error).__name__}: {error}); "
-                "export it anew."
-            ) from error
         version = manifest["sha256"]["plan.json"][:12]
         return cls(encoder, expect, rule, schema, version, **options)
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from uplift.errors import InputError
 from uplift.files import existing_file
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "read_manifest", "write_manifest"]
+__all__ = ["FORMAT_VERSION", "MANIFEST", "read_manifest", "readable", "write_manifest"]
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -35,7 +37,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         outside the folder, or not listed.
     """
     folder = existing_file(path, "bundle")
-    try:
+    with readable(path):
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         _check_version(folder, manifest["format_version"])
         if manifest.pop("digest") != _digest(manifest):
@@ -44,14 +46,21 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
                 "differs); export it anew."
             )
         _check_files(folder, manifest["sha256"])
-    except InputError:
-        raise
+    return manifest
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Turn what goes wrong in reading a bundle's files into one sentence."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"{str(path)!r} is not a bundle that can be read "
             f"({type(error).__name__}: {error}); export it anew."
         ) from error
-    return manifest
 
 
 def _check_version(folder: Path, found: Any) -> None:

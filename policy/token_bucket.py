@@ -76,6 +76,9 @@ class TokenBucket:
         with self._lock:
             self._tokens = min(self.burst, self._refilled() + cost)
 
+    def close(self) -> None:
+        """Let go of nothing: the bucket is this process' own."""
+
     def take_up_to(self, count: int) -> int:
         """Take as many of `count` requests of cost 1 as the bucket holds, and return how many."""
         if count < 0:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,13 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _LOCAL = ("127.0.0.1", "::1", "localhost", None)
+
+
+class Closeable(Protocol):
+    """Something that has work to do at the end."""
+
+    def close(self) -> None:
+        """Do it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Service:
     bundle : that is served; read when the service is made
     shadow : a second bundle that decides beside it and is logged, and never acts
     log, events : where decisions and outcomes go
+    held : what is closed at the end: these logs, the shadow's, a shared quota
     """
 
     load: Callable[[Path], DecisionEngine]
@@ -74,6 +82,7 @@ class Service:
     shadow: DecisionEngine | None = None
     log: DecisionLog | None = None
     events: DecisionLog | None = None
+    held: tuple[Closeable, ...] = ()
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
@@ -99,6 +108,11 @@ class Service:
             "/openapi.json": lambda: (_JSON, self._encode(document())),
             "/docs": lambda: (_HTML, page()),
         }
+
+    def close(self) -> None:
+        """Write what waits to be logged, and let go of what is held."""
+        for one in self.held:
+            one.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the protocol of ASGI."""

@@ -48,19 +48,18 @@ def build_service(
         A bundle, a folder or a number is not what it should be.
     """
     quota = _quota(qps, redis, instances)
-    beside = None
-    if shadow is not None:
-        of_shadow = None if log is None else DecisionLog(log / "shadow", fsync=fsync)
-        beside = DecisionEngine.load(shadow, explore=0.0, log=of_shadow)
     decisions = None if log is None else DecisionLog(log, fsync=fsync)
+    events = None if log is None else DecisionLog(log / "events", fsync=fsync)
+    beside = None if log is None or shadow is None else DecisionLog(log / "shadow", fsync=fsync)
     load = partial(DecisionEngine.load, explore=explore, quota=quota, log=decisions)
     return Service(
         load,
         bundle,
         Settings(admin_token=admin_token, admin_anywhere=admin_anywhere),
-        shadow=beside,
+        shadow=None if shadow is None else DecisionEngine.load(shadow, log=beside),
         log=decisions,
-        events=None if log is None else DecisionLog(log / "events", fsync=fsync),
+        events=events,
+        held=tuple(one for one in (decisions, events, beside, quota) if one is not None),
     )
 
 

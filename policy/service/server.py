@@ -60,9 +60,7 @@ def serve(
     try:
         server.run(sockets=[listening])
     finally:
-        for log in (service.log, service.events):
-            if log is not None:
-                log.close()
+        service.close()
 
 
 class _Server(uvicorn.Server):

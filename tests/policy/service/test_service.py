@@ -17,6 +17,7 @@ from live_server import TOKEN, running
 
 from policy.decision_log.archive import read_decisions
 from policy.engine import DecisionEngine
+from policy.service.bodies import Point
 from policy.service.build import build_service
 from policy.service.openapi import document
 from policy.service.server import token_of
@@ -248,6 +249,18 @@ def test_a_quota_caps_what_is_decided(bundle, points):
         decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:100]]
     assert sum(d["arm"] for d in decided) == 1
     assert "over budget" in {d["reason"] for d in decided}
+
+
+def test_all_that_is_held_is_closed(bundle, points, tmp_path):
+    """The shadow's log too: what it decided last is in the file once `close` returns."""
+    service = build_service(bundle, log=tmp_path, shadow=bundle, qps=10.0)
+    point = msgspec.convert(points[0], Point)
+    for _ in range(500):
+        service._decided(point)
+    service.close()
+    for folder in (tmp_path, tmp_path / "shadow"):
+        assert len(read_decisions(folder)) == 500
+    assert not service.log.append({})
 
 
 def test_sigterm_loses_no_answer(bundle, points):

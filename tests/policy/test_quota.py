@@ -222,7 +222,8 @@ def test_a_bucket_that_was_kept_owes_what_was_spent_alone(redis):
         while one.is_alone:
             time.sleep(0.001)
         taken = spend(one, 0.5, 5 * RATE)
-        assert taken <= RATE * (time.monotonic() - begin)
+        slack = BURST_PERIODS * PERIOD * RATE  # of a lease under way
+        assert taken <= RATE * (time.monotonic() - begin) + slack
     client.close()
 
 

@@ -2,11 +2,16 @@
  *
  * Nodes of all trees lie in one array, children side by side, so that a step is
  *
- *     node = left[node] + !goes_left(row[feature[node]])
+ *     node = left[node] + goes_right(cell[node])
  *
- * without a branch. A leaf is its own left child and sends every value left: all trees of a block
- * are walked to the depth of the deepest, and their loads overlap. Leaves are added in the order
- * of the trees, in float32, as XGBoost adds them: the margin is the same to the bit.
+ * without a branch, for a guess that fails costs as much as several steps. A row becomes two
+ * cells a feature, one for nodes that send what is missing left and one for those that send it
+ * right: there it is minus and plus infinity. A categorical node is below infinity, and goes right
+ * by its set; other nodes have the empty set. A leaf is its own left child, and its cell is always
+ * minus infinity: all trees of a block are walked to the depth of the deepest, and their loads
+ * overlap.
+ * Leaves are added in the order of the trees, in float32, as XGBoost adds them: the margin is the
+ * same to the bit.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -16,33 +21,40 @@
 #include <string.h>
 
 #define BLOCK 8
-#define DEFAULT_LEFT 0x80000000u
-#define CATEGORICAL 0x40000000u
-#define FEATURE 0x3fffffffu
+#define FEW 256
+#define NO_CATEGORY 16777216.0f
 
 /* Values that round to an infinite float32 are not features. */
 #define BEYOND_FLOAT32 (0x1p128 - 0x1p103)
 
 typedef struct {
-    float split;    /* values below go left; of a categorical node its words in `sets` */
-    int32_t left;   /* the right child is the one after it */
-    uint32_t about; /* flags and feature */
-    float leaf;
+    float below;   /* values below go left; of a leaf what it adds */
+    int32_t left;  /* the right child is the one after it */
+    uint32_t cell; /* feature, or the number of features more where what is missing goes right */
+    uint32_t set;  /* where its set begins in `sets`; 0 is empty */
 } Node;
+
+typedef struct {
+    float value;
+    uint32_t word, bit; /* of the category in a set */
+} Cell;
 
 typedef struct {
     PyObject_HEAD
     Node *nodes;
-    uint32_t *sets; /* of a categorical node: number of words, then bits of what goes right */
+    uint32_t *sets;  /* bits of the categories that go right; all of a feature have one length */
+    uint32_t *words; /* of each feature: length of its sets, less a last word of no category */
     int32_t *roots;
     int32_t *depths; /* of each block of trees */
     Py_ssize_t n_trees, n_features;
     float base;
+    int categorical; /* whether any node is */
 } Forest;
 
 static void Forest_dealloc(Forest *self) {
     PyMem_Free(self->nodes);
     PyMem_Free(self->sets);
+    PyMem_Free(self->words);
     PyMem_Free(self->roots);
     PyMem_Free(self->depths);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -57,67 +69,105 @@ static void *copied(const Py_buffer *view) {
 }
 
 static int Forest_init(Forest *self, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
-    Py_buffer nodes, sets, roots, depths;
-    Py_ssize_t n_features;
+    Py_buffer nodes, sets, words, roots, depths;
     float base;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*nf", &nodes, &sets, &roots, &depths, &n_features, &base)) {
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*f", &nodes, &sets, &words, &roots, &depths, &base)) {
         return -1;
     }
     self->nodes = copied(&nodes);
     self->sets = copied(&sets);
+    self->words = copied(&words);
     self->roots = copied(&roots);
     self->depths = copied(&depths);
     self->n_trees = roots.len / (Py_ssize_t)sizeof(int32_t);
-    self->n_features = n_features;
+    self->n_features = words.len / (Py_ssize_t)sizeof(uint32_t);
     self->base = base;
+    self->categorical = sets.len > (Py_ssize_t)sizeof(uint32_t);
     PyBuffer_Release(&nodes);
     PyBuffer_Release(&sets);
+    PyBuffer_Release(&words);
     PyBuffer_Release(&roots);
     PyBuffer_Release(&depths);
-    if (!self->nodes || !self->sets || !self->roots || !self->depths) {
+    if (!self->nodes || !self->sets || !self->words || !self->roots || !self->depths) {
         PyErr_NoMemory();
         return -1;
     }
     return 0;
 }
 
-/* Categories that are in the set go right; those that no set knows go left. */
-static inline int category_goes_left(const uint32_t *set, float value) {
-    if (value < 0.0f || value >= 16777216.0f) {
-        return 1;
-    }
-    uint32_t category = (uint32_t)value;
+/* Categories that no set knows, and what is missing, have the bit of the last word. */
+static Cell category_cell(float value, uint32_t words) {
+    uint32_t category = value >= 0.0f && value < NO_CATEGORY ? (uint32_t)value : UINT32_MAX;
     uint32_t word = category >> 5;
-    return word >= set[0] || !((set[1 + word] >> (31 - (category & 31u))) & 1u);
+    return (Cell){0.0f, word < words ? word : words, category & 31u};
 }
 
-static inline int32_t step(const Forest *self, int32_t at, const float *row) {
-    const Node *node = self->nodes + at;
-    float value = row[node->about & FEATURE];
-    int left = value < node->split;
-    if (__builtin_expect(node->about & CATEGORICAL, 0)) {
-        int32_t place;
-        memcpy(&place, &node->split, sizeof place);
-        left = category_goes_left(self->sets + place, value);
+static void set_cells(const Forest *self, const float *row, Cell *cells) {
+    Py_ssize_t n = self->n_features;
+    for (Py_ssize_t k = 0; k < n; k++) {
+        float value = row[k];
+        uint32_t words = self->words[k];
+        Cell cell = words ? category_cell(value, words) : (Cell){value, 0, 0};
+        cells[k] = cells[n + k] = cell;
+        if (value != value) {
+            cells[k].value = -INFINITY;
+            cells[n + k].value = INFINITY;
+        }
     }
-    left = value != value ? (int)(node->about >> 31) : left;
-    return node->left + !left;
+    cells[2 * n] = (Cell){-INFINITY, 0, 0};
 }
 
-static float margin_of(const Forest *self, const float *row) {
+static inline int32_t step(const Forest *self, int32_t at, const Cell *cells, int categorical) {
+    const Node *node = self->nodes + at;
+    const Cell *cell = cells + node->cell;
+    int right = !(cell->value < node->below);
+    if (categorical) {
+        right |= (int)(self->sets[node->set + cell->word] >> cell->bit) & 1;
+    }
+    return node->left + right;
+}
+
+static inline float walked(const Forest *self, const Cell *cells, Py_ssize_t first, int count,
+                           int categorical, float sum) {
+    int32_t at[BLOCK];
+    memcpy(at, self->roots + first, (size_t)count * sizeof(int32_t));
+    for (int32_t depth = self->depths[first / BLOCK]; depth > 0; depth--) {
+        for (int k = 0; k < count; k++) {
+            at[k] = step(self, at[k], cells, categorical);
+        }
+    }
+    for (int k = 0; k < count; k++) {
+        sum += self->nodes[at[k]].below;
+    }
+    return sum;
+}
+
+static inline float all_walked(const Forest *self, const Cell *cells, int categorical) {
     float sum = self->base;
-    for (Py_ssize_t first = 0; first < self->n_trees; first += BLOCK) {
-        Py_ssize_t count = self->n_trees - first < BLOCK ? self->n_trees - first : BLOCK;
-        int32_t at[BLOCK];
-        memcpy(at, self->roots + first, (size_t)count * sizeof(int32_t));
-        for (int32_t depth = self->depths[first / BLOCK]; depth > 0; depth--) {
-            for (Py_ssize_t k = 0; k < count; k++) {
-                at[k] = step(self, at[k], row);
-            }
+    Py_ssize_t first = 0;
+    for (; first + BLOCK <= self->n_trees; first += BLOCK) {
+        sum = walked(self, cells, first, BLOCK, categorical, sum);
+    }
+    if (first < self->n_trees) {
+        sum = walked(self, cells, first, (int)(self->n_trees - first), categorical, sum);
+    }
+    return sum;
+}
+
+/* The margin of a row; NAN with an exception where there is no room for its cells. */
+static float margin_of(const Forest *self, const float *row) {
+    Cell few[FEW], *cells = few;
+    if (2 * self->n_features + 1 > FEW) {
+        cells = PyMem_New(Cell, 2 * self->n_features + 1);
+        if (cells == NULL) {
+            PyErr_NoMemory();
+            return NAN;
         }
-        for (Py_ssize_t k = 0; k < count; k++) {
-            sum += self->nodes[at[k]].leaf;
-        }
+    }
+    set_cells(self, row, cells);
+    float sum = self->categorical ? all_walked(self, cells, 1) : all_walked(self, cells, 0);
+    if (cells != few) {
+        PyMem_Free(cells);
     }
     return sum;
 }
@@ -153,7 +203,7 @@ static PyMethodDef Forest_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(forest_doc, "Forest(nodes, sets, roots, depths, n_features, base)\n\n"
+PyDoc_STRVAR(forest_doc, "Forest(nodes, sets, words, roots, depths, base)\n\n"
              "A boosted forest laid out by `policy.forest.layout`.");
 
 static PyTypeObject ForestType = {

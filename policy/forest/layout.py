@@ -1,7 +1,9 @@
 """A booster of XGBoost's as the arrays that the kernel walks.
 
-Node k of a tree: ``value < split`` goes to `left`, else to the node behind it; a missing value goes
-where the node's default says; a category goes right where the node's set holds it.
+Node k of a tree: ``value < below`` goes to `left`, else to the node behind it; a missing value goes
+where the node's cell says; a category goes right where the node's set holds it. All sets of a
+feature have one length and are closed by a word of no category, so that no step asks whether it is
+within.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,8 +19,7 @@ from uplift.errors import InputError
 
 __all__ = ["read_forest"]
 
-NODE = np.dtype([("split", "f4"), ("left", "i4"), ("about", "u4"), ("leaf", "f4")])
-DEFAULT_LEFT, CATEGORICAL = np.uint32(1 << 31), np.uint32(1 << 30)
+NODE = np.dtype([("below", "f4"), ("left", "i4"), ("cell", "u4"), ("set", "u4")])
 BLOCK = 8
 MOST_CATEGORIES = 1 << 24
 """A float32 tells so many apart."""
@@ -63,11 +64,10 @@ def _base(learner: Mapping[str, Any]) -> float:
 
 
 def _forest(trees: list[Tree], n_features: int, base: float) -> Forest:
-    nodes, sets, roots, depths, start = [], [np.zeros(1, np.uint32)], [], [], 0
+    nodes, sets, roots, depths, start = [], _Sets(trees, n_features), [], [], 0
     for tree in trees:
         order, depth = _breadth_first(tree)
-        words = sum(map(len, sets))
-        nodes.append(_nodes(tree, order, start, n_features, words, sets))
+        nodes.append(_nodes(tree, order, start, n_features, sets))
         roots.append(start)
         depths.append(depth)
         start += len(order)
@@ -75,10 +75,10 @@ def _forest(trees: list[Tree], n_features: int, base: float) -> Forest:
     laid = np.concatenate(nodes) if nodes else np.zeros(0, NODE)
     return Forest(
         laid.tobytes(),
-        np.concatenate(sets).tobytes(),
+        np.concatenate(sets.laid).tobytes(),
+        sets.words.tobytes(),
         np.array(roots, np.int32).tobytes(),
         np.array(deepest, np.int32).tobytes(),
-        n_features,
         base,
     )
 
@@ -99,34 +99,27 @@ def _breadth_first(tree: Tree) -> tuple[IntArray, int]:
 
 
 def _nodes(
-    tree: Tree,
-    order: IntArray,
-    start: int,
-    n_features: int,
-    words: int,
-    sets: list[np.ndarray],
+    tree: Tree, order: IntArray, start: int, n_features: int, sets: "_Sets"
 ) -> np.ndarray:
     """Lay out one tree from node `start` on; append the sets of its categorical nodes."""
     left = tree["left_children"][order]
-    leaf, place = left < 0, np.empty(len(tree["left_children"]), np.int64)
+    leaf, place = left < 0, np.full(len(tree["left_children"]), -1)
     place[order] = start + np.arange(len(order))
-    feature = tree["split_indices"][order].astype(np.uint32)
-    if (feature[~leaf] >= min(n_features, int(CATEGORICAL))).any():
+    feature = tree["split_indices"][order].astype(np.int64)
+    if not ((feature[~leaf] >= 0) & (feature[~leaf] < n_features)).all():
         raise ValueError("a tree splits a feature that is not there")
     laid = np.zeros(len(order), NODE)
-    conditions = tree["split_conditions"][order].astype(np.float32)
-    laid["leaf"] = np.where(leaf, conditions, 0)
-    # A leaf sends every value, missing ones too, to itself.
-    laid["split"] = np.where(leaf, np.inf, conditions)
+    laid["below"] = tree["split_conditions"][order]
+    if not np.isfinite(laid["below"][leaf]).all():  # it would not send every value left
+        raise ValueError("a leaf is not finite")
     laid["left"] = np.where(leaf, place[order], place[np.where(leaf, 0, left)])
-    default = leaf | (tree["default_left"][order] != 0)
-    laid["about"] = np.where(leaf, 0, feature) | np.where(default, DEFAULT_LEFT, np.uint32(0))
+    missing_right = tree["default_left"][order] == 0
+    laid["cell"] = np.where(leaf, 2 * n_features, feature + n_features * missing_right)
     for node, chosen in _categories(tree):
-        bits = _bits(chosen)
-        laid["split"][place[node] - start] = np.int32(words).view(np.float32)
-        laid["about"][place[node] - start] |= CATEGORICAL
-        sets.append(bits)
-        words += len(bits)
+        here = place[node] - start
+        if here < 0 or leaf[here]:
+            raise ValueError("a leaf has categories")
+        laid["below"][here], laid["set"][here] = np.inf, sets.append(feature[here], chosen)
     return laid
 
 
@@ -137,13 +130,26 @@ def _categories(tree: Tree) -> Iterator[tuple[int, IntArray]]:
         yield int(node), tree["categories"][int(begin) : int(begin) + int(size)]
 
 
-def _bits(categories: IntArray) -> np.ndarray:
-    """Return a set as the number of its words and the words, highest bits first."""
-    if len(categories) and not 0 <= categories.min() <= categories.max() < MOST_CATEGORIES:
-        raise ValueError("a tree splits by a category that cannot be")
-    words = int(categories.max()) // 32 + 1 if len(categories) else 0
-    set_ = np.zeros(words + 1, np.uint32)
-    set_[0] = words
-    for category in map(int, categories):
-        set_[1 + category // 32] |= np.uint32(1 << (31 - category % 32))
-    return set_
+class _Sets:
+    """Categories of all nodes, behind an empty set; `words` is the length of each feature's."""
+
+    def __init__(self, trees: list[Tree], n_features: int) -> None:
+        self.words = np.zeros(n_features, np.uint32)
+        self.laid, self._end = [np.zeros(1, np.uint32)], 1
+        for tree in trees:
+            for node, chosen in _categories(tree):
+                if len(chosen) and not 0 <= chosen.min() <= chosen.max() < MOST_CATEGORIES:
+                    raise ValueError("a tree splits by a category that cannot be")
+                feature, most = tree["split_indices"][node], chosen.max(initial=0)
+                self.words[feature] = max(self.words[feature], most // 32 + 1)
+
+    def append(self, feature: int, categories: IntArray) -> int:
+        """Lay down a set of a feature's; return where it begins."""
+        begin, set_ = self._end, np.zeros(int(self.words[feature]) + 1, np.uint32)
+        self._end += len(set_)
+        if 4 * self._end > LARGEST:
+            raise ValueError("its sets of categories are too large")
+        for category in map(int, categories):
+            set_[category // 32] |= np.uint32(1 << (category % 32))
+        self.laid.append(set_)
+        return begin

@@ -72,7 +72,7 @@ listening.bind(("127.0.0.1", 0))
 listening.listen(2048)
 print(listening.getsockname()[1], flush=True)
 config = uvicorn.Config(app, http="httptools", lifespan="off", log_level="error", access_log=False,
-                        server_header=False, date_header=False)
+                        server_header=False, date_header=False, proxy_headers=False)
 gc.collect()
 gc.freeze()  # as `policy.service.server` does, here for all
 uvicorn.Server(config).run(sockets=[listening])

@@ -12,7 +12,9 @@ import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from operator import index
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from policy.expectation import Expectation, read_expectation
 from policy.forest._kernel import encode
@@ -29,7 +31,7 @@ __all__ = ["Decision", "DecisionEngine", "Quota", "steady_clock"]
 _FLOAT = 4
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What was decided, and all that off-policy evaluation needs to know of it.
 
     Attributes
@@ -205,24 +207,11 @@ class DecisionEngine:
             raise InputError(
                 "the plan limits what a session gets; give its session_id, or its state."
             )
-        slot = page * self.schema.page_length + position
-        while True:
-            seen = state
-            if seen is None:
-                known = whose is not None
-                seen = self._sessions.state(whose, page, slot, now) if known else FRESH
-            decision, paid = self._decided(uplift, page, position, seen, now)
-            mine = state is None and whose is not None and decision.arm > 0
-            if not mine or self._sessions.record(whose, page, slot, now, seen):
-                break
-            if self._quota is not None:  # another thread was faster: look again
-                self._quota.give_back(paid)
+        decision = self._settled(uplift, page, position, whose, state, now)
         if self._pacer is not None:
             self._pacer.count(now, 1, self.schema.arm_cost[decision.arm])
-        if self._log is None:
-            return decision
-        decision = decision._replace(decision_id=f"{self._boot}{next(self._number):x}")
-        self._log.append(self._record(features, decision, whose, page, position, now))
+        if self._log is not None:
+            self._log.append(self._record(features, decision, whose, page, position, now))
         return decision
 
     def decide_many(self, batch: Iterable[Mapping[str, Any]]) -> list[Decision]:
@@ -244,7 +233,7 @@ class DecisionEngine:
     ) -> dict[str, Any]:
         """Return a decision in the columns of a request log, with what it was taken on."""
         record = {name: features[name] for name in self._kept if name in features}
-        told = decision._asdict()
+        told = msgspec.structs.asdict(decision)
         told |= {
             f"uplift_{a}": u for a, u in zip(self.schema.arms[1:], decision.uplift, strict=True)
         }
@@ -258,47 +247,67 @@ class DecisionEngine:
 
     def _row(self, features: Mapping[str, Any]) -> bytearray:
         """Encode features; whatever is unusual by the encoder itself, which says what is wrong."""
+        row = bytearray(self._bytes)
+        if type(features) is dict and encode(features, self._names, self._places, row) < 0:
+            return row
         if not isinstance(features, Mapping):
             raise InputError(
                 f"features are {features!r:.80}; expected a mapping of names to values."
             )
-        row = bytearray(self._bytes)
-        if type(features) is not dict or encode(features, self._names, self._places, row) >= 0:
-            values = self._encoder.transform_row(features)
-            row[: values.nbytes] = values.tobytes()
+        values = self._encoder.transform_row(features)
+        row[: values.nbytes] = values.tobytes()
         return row
 
     def _place(self, features: Mapping[str, Any]) -> tuple[int, int]:
-        given, length = (features.get("page", 0), features.get("position", 0)), self._length
-        try:
-            page, position = index(given[0]), index(given[1])
-        except TypeError:
-            page = position = -1
-        if not (0 <= page < 1 << 15 and 0 <= position < length):
+        page, position = features.get("page", 0), features.get("position", 0)
+        if type(page) is not int or type(position) is not int:
+            page, position = _whole(page), _whole(position)
+        if not (0 <= page < 1 << 15 and 0 <= position < self._length):
             raise InputError(
-                f"page {given[0]!r}, position {given[1]!r}; expected whole numbers from 0, the "
-                f"position below {length}."
+                f"page {features.get('page', 0)!r}, position {features.get('position', 0)!r}; "
+                f"expected whole numbers from 0, the position below {self._length}."
             )
         return page, position
 
+    def _settled(
+        self,
+        uplift: list[float],
+        page: int,
+        position: int,
+        whose: Hashable,
+        state: SessionState | None,
+        now: float,
+    ) -> Decision:
+        """Decide where the session stands, and note there that it got a request."""
+        if state is not None or whose is None:
+            return self._decided(uplift, page, position, state or FRESH, now)
+        slot = page * self._length + position
+        while True:
+            seen = self._sessions.state(whose, page, slot, now)
+            decision = self._decided(uplift, page, position, seen, now)
+            if not decision.arm or self._sessions.record(whose, page, slot, now, seen):
+                return decision
+            if self._quota is not None:  # another thread was faster: look again
+                self._quota.give_back(self.schema.arm_cost[decision.arm])
+
     def _decided(
         self, uplift: list[float], page: int, position: int, state: SessionState, now: float
-    ) -> tuple[Decision, float]:
-        """Decide where the session stands so; return also what was taken of the quota."""
+    ) -> Decision:
+        """Decide where the session stands so."""
         rule = self.rule
         price = None if self._pacer is None else self._pacer.price(now)
         choice = rule.choose(uplift, rule.window(now), page, position, state, price)
         explores = self._explore > 0 and not rule.refusal(state)
         taken = self._taken(choice, explores)
         if taken is None:
-            arm, chance, reason, spent = 0, 1.0, "over budget", 0.0
+            arm, chance, reason = 0, 1.0, "over budget"
         else:
             arm, chance, reason = self._drawn(choice, len(uplift), explores)
-            spent = self.schema.arm_cost[arm]
-            if self._quota is not None and taken > spent:
+            if self._quota is not None and taken > (spent := self.schema.arm_cost[arm]):
                 self._quota.give_back(taken - spent)
-        told = (tuple(uplift), choice.price, choice.reserve, reason, self.plan_version)
-        return Decision(arm, chance, *told), spent
+        number = "" if self._log is None else f"{self._boot}{next(self._number):x}"
+        told = (choice.price, choice.reserve, reason, self.plan_version, number)
+        return Decision(arm, chance, tuple(uplift), *told)
 
     def _taken(self, choice: Choice, explores: bool) -> float | None:
         """Take of the quota the most that may be spent, before anything is drawn.
@@ -331,6 +340,14 @@ class DecisionEngine:
         """Return the probability of an arm, whichever way it is drawn."""
         by_rule = share if drawn == arm and arm else 1 - share if drawn == 0 else 0.0
         return each + (1 - self._explore) * by_rule
+
+
+def _whole(number: Any) -> int:
+    """Return a whole number of any kind, or -1 where it is none."""
+    try:
+        return index(number)
+    except TypeError:
+        return -1
 
 
 def steady_clock() -> Callable[[], float]:

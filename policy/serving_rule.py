@@ -56,6 +56,8 @@ class ServingRule:
             self._value: list[Any] = reserve.value.tolist()
             self._levels: list[float] = reserve.price.tolist()
             self._starts: list[int] = reserve.places.position.tolist()
+            self._sizes: tuple[int, ...] = reserve.value.shape[2:]
+            self._between = (float("nan"), *self._levels_around(0.0))  # of the last price
 
     @classmethod
     def read(cls, path: Path, cost: list[float]) -> "ServingRule":
@@ -135,16 +137,22 @@ class ServingRule:
             return 0.0
         bucket = max(bisect_right(self._starts, position) - 1, 0)
         place = min(page, self._reserve.places.pages - 1) * len(self._starts) + bucket
-        in_session, on_page = self._reserve.value.shape[2:]
-        k = _left(self.limits.per_session, state.requests, in_session)
-        q = _left(self.limits.per_page, state.on_page, on_page)
+        k = _left(self.limits.per_session, state.requests, self._sizes[0])
+        q = _left(self.limits.per_page, state.on_page, self._sizes[1])
+        known, below, beyond, share = self._between
+        if known != price:
+            below, beyond, share = self._levels_around(price)
+            self._between = price, below, beyond, share
+        return float((1 - share) * below[place][k][q] + share * beyond[place][k][q])
+
+    def _levels_around(self, price: float) -> tuple[Any, Any, float]:
+        """Return the reserves at the levels below and above a price, and its share of the way."""
         levels, last = self._levels, len(self._levels) - 1
         above = min(max(bisect_left(levels, price), 1), max(last, 1))
         low, high = above - 1, min(above, last)
         width = levels[high] - levels[low] if high > low else 1.0
         share = min(max((price - levels[low]) / width, 0.0), 1.0)
-        below, beyond = self._value[low][place][k][q], self._value[high][place][k][q]
-        return float((1 - share) * below + share * beyond)
+        return self._value[low], self._value[high], share
 
 
 def _left(cap: int | None, made: int, size: int) -> int:

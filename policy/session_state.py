@@ -4,6 +4,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from threading import Lock
+from typing import Annotated
+
+import msgspec
 
 from uplift.errors import InputError
 
@@ -13,8 +16,10 @@ LONG_AGO = 1 << 40
 """Slots since a request where there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionState:
+Count = Annotated[int, msgspec.Meta(ge=0, le=LONG_AGO)]
+
+
+class SessionState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a session stands.
 
     Attributes
@@ -24,9 +29,9 @@ class SessionState:
     slots_since : slots since the last of them; very large where there was none
     """
 
-    requests: int = 0
-    on_page: int = 0
-    slots_since: int = LONG_AGO
+    requests: Count = 0
+    on_page: Count = 0
+    slots_since: Count = LONG_AGO
 
     def __post_init__(self) -> None:
         if not (0 <= self.on_page <= self.requests <= LONG_AGO and self.slots_since >= 0):

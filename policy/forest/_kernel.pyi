@@ -6,9 +6,9 @@ class Forest:
         self,
         nodes: bytes,
         sets: bytes,
+        words: bytes,
         roots: bytes,
         depths: bytes,
-        n_features: int,
         base: float,
         /,
     ) -> None: ...

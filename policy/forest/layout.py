@@ -98,9 +98,7 @@ def _breadth_first(tree: Tree) -> tuple[IntArray, int]:
     return np.concatenate(order), depth
 
 
-def _nodes(
-    tree: Tree, order: IntArray, start: int, n_features: int, sets: "_Sets"
-) -> np.ndarray:
+def _nodes(tree: Tree, order: IntArray, start: int, n_features: int, sets: "_Sets") -> np.ndarray:
     """Lay out one tree from node `start` on; append the sets of its categorical nodes."""
     left = tree["left_children"][order]
     leaf, place = left < 0, np.full(len(tree["left_children"]), -1)

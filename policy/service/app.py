@@ -16,11 +16,10 @@ import msgspec
 
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
-from policy.service.bodies import Accepted, Answer, Answers, Batch, Event, Point, Reload
+from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
-from policy.session_state import SessionState
 from uplift.errors import InputError
 
 __all__ = ["Service", "Settings"]
@@ -87,8 +86,9 @@ class Service:
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
-        self._known = frozenset(self.engine.features)
-        self._waiting, self._boot, self._number = 0, uuid.uuid4().hex[:8], itertools.count(1)
+        self._known = len(self.engine.features)
+        self._boot, self._number = uuid.uuid4().hex[:8].encode(), itertools.count(1)
+        self._waiting = 0
         self._point = msgspec.json.Decoder(Point).decode
         self._batch = msgspec.json.Decoder(Batch).decode
         self._event = msgspec.json.Decoder(Event).decode
@@ -109,6 +109,7 @@ class Service:
             "/openapi.json": lambda: (_JSON, self._encode(document())),
             "/docs": lambda: (_HTML, page()),
         }
+        self._paths = self._posts.keys() | self._gets.keys()
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
@@ -125,30 +126,29 @@ class Service:
         try:
             kind, body, status, more = await self._answer(scope, path, headers, receive)
         except Problem as problem:
-            kind, body = _PROBLEM, problem.body(request_id)
+            kind, body = _PROBLEM, problem.body(request_id.decode())
             status, more = problem.status, problem.headers
         except Exception:
-            _log.exception("request %s failed", request_id)
+            _log.exception("request %s failed", request_id.decode())
             failed = Problem(500, "the service failed on this request; tell its owner.")
-            kind, body, status, more = _PROBLEM, failed.body(request_id), 500, ()
+            kind, body, status, more = _PROBLEM, failed.body(request_id.decode()), 500, ()
         finally:
             self._waiting -= 1
-        known = path in self._posts or path in self._gets
-        self.metrics.answers[path if known else "other", status] += 1
-        length = str(len(body)).encode()
-        told = [kind, (b"content-length", length), (b"x-request-id", request_id.encode()), *more]
+        self.metrics.answers[path if path in self._paths else "other", status] += 1
+        length = (b"content-length", b"%d" % len(body))
+        told = [kind, length, (b"x-request-id", request_id), *more]
         await send({"type": "http.response.start", "status": status, "headers": told})
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(
         self, scope: Scope, path: str, headers: dict[bytes, bytes], receive: Receive
     ) -> tuple[tuple[bytes, bytes], bytes, int, tuple[tuple[bytes, bytes], ...]]:
-        if scope["method"] == "GET" and path in self._gets:
-            kind, body = self._gets[path]()
-            return kind, body, 200, ()
         post = self._posts.get(path)
         if post is None or scope["method"] != "POST":
-            raise self._not_here(path, scope["method"])
+            if scope["method"] != "GET" or path not in self._gets:
+                raise self._not_here(path, scope["method"])
+            kind, body = self._gets[path]()
+            return kind, body, 200, ()
         if path.startswith("/admin"):
             self._admit(scope, headers)
         if self._waiting > self.settings.most_waiting:
@@ -204,29 +204,25 @@ class Service:
     def _decide_many(self, body: bytes) -> bytes:
         return self._encode(Answers([self._decided(point) for point in self._batch(body).points]))
 
-    def _decided(self, point: Point) -> Answer:
+    def _decided(self, point: Point) -> Decision:
         begin, features = perf_counter(), point.features
-        if not self._known >= features.keys():
-            raise _unknown(features, self._known)
-        told: dict[str, Any] = {**features, "page": point.page, "position": point.position}
+        if len(features) > self._known:  # fewer are told of by the engine
+            raise self._unknown(features)
+        features["page"], features["position"] = point.page, point.position
         if point.user_id is not None:
-            told["user_id"] = point.user_id
-        state = None
-        if point.state is not None:
-            state = SessionState(point.state.requests, point.state.on_page, point.state.slots_since)
-        decision = self.engine.decide(told, session=point.session_id, state=state)
+            features["user_id"] = point.user_id
+        decision = self.engine.decide(features, session=point.session_id, state=point.state)
         if self.shadow is not None:
-            self._shadowed(told, point, state, decision)
+            other = self.shadow.decide(features, session=point.session_id, state=point.state)
+            self.metrics.shadow_differs += other.arm != decision.arm
         self.metrics.decided(decision.reason, perf_counter() - begin)
-        return Answer(*decision)
+        return decision
 
-    def _shadowed(
-        self, told: dict[str, Any], point: Point, state: SessionState | None, decision: Decision
-    ) -> None:
-        assert self.shadow is not None
-        other = self.shadow.decide(told, session=point.session_id, state=state)
-        if other.arm != decision.arm:
-            self.metrics.shadow_differs += 1
+    def _unknown(self, features: dict[str, Any]) -> Problem:
+        known = set(self.engine.features)
+        more = sorted(features.keys() - known)[:5]
+        told = sorted(known)[:20]
+        return Problem(422, f"the features {more} are not the model's; it knows {told}.")
 
     def _outcome(self, body: bytes) -> bytes:
         event = self._event(body)
@@ -246,7 +242,7 @@ class Service:
         bundle = self.bundle if asked is None else Path(asked)
         engine = self.load(bundle)
         self.engine, self.bundle = engine, bundle
-        self._known = frozenset(engine.features)
+        self._known = len(engine.features)
         return self._encode({"plan_version": engine.plan_version})
 
     def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
@@ -254,11 +250,11 @@ class Service:
             raise Problem(503, "the service is about to stop.")
         return _JSON, self._encode({"ready": True, "plan_version": self.engine.plan_version})
 
-    def _request_id(self, given: bytes | None) -> str:
+    def _request_id(self, given: bytes | None) -> bytes:
         """Return the caller's id where it is a plain one, else one of our own."""
         if given is not None and len(given) <= 100 and given.replace(b"-", b"").isalnum():
-            return given.decode("ascii", "ignore")
-        return f"{self._boot}-{next(self._number):x}"
+            return given
+        return b"%s-%x" % (self._boot, next(self._number))
 
 
 async def _soon(receive: Receive, seconds: float) -> dict[str, Any]:
@@ -287,8 +283,3 @@ def _rest(first: Any, coming: Any) -> Generator[Any, Any, dict[str, Any]]:
     yield first
     message: dict[str, Any] = yield from coming
     return message
-
-
-def _unknown(features: dict[str, Any], known: frozenset[str]) -> Problem:
-    more = sorted(features.keys() - known)[:5]
-    return Problem(422, f"the features {more} are not the model's; it knows {sorted(known)[:20]}.")

@@ -4,23 +4,17 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["Accepted", "Answer", "Answers", "Batch", "Event", "Place", "Point", "Reload", "State"]
+from policy.engine import Decision
+from policy.session_state import SessionState
+
+__all__ = ["Accepted", "Answers", "Batch", "Event", "Point", "Reload"]
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Value = Annotated[str, msgspec.Meta(max_length=1000)] | float | bool | None
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | int
-Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 15)]
 
 MOST_POINTS = 10_000
-
-
-class State(msgspec.Struct, forbid_unknown_fields=True):
-    """Where the session stands, when the caller keeps count."""
-
-    requests: Count = 0
-    on_page: Count = 0
-    slots_since: Count = 1 << 40
 
 
 class Point(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,7 +25,7 @@ class Point(msgspec.Struct, forbid_unknown_fields=True):
     user_id: Identifier | None = None
     page: Place = 0
     position: Place = 0
-    state: State | None = None
+    state: SessionState | None = None
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,23 +34,10 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
     points: Annotated[list[Point], msgspec.Meta(min_length=1, max_length=MOST_POINTS)]
 
 
-class Answer(msgspec.Struct):
-    """A decision, as `policy.engine.Decision`."""
-
-    arm: int
-    propensity: float
-    uplift: tuple[float, ...]
-    price: float
-    reserve: float
-    reason: str
-    plan_version: str
-    decision_id: str
-
-
 class Answers(msgspec.Struct):
     """Decisions in the order of the points."""
 
-    decisions: list[Answer]
+    decisions: list[Decision]
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True):

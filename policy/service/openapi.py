@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from policy.engine import Decision
 from policy.service import bodies
 from policy.service.problems import ProblemDocument
 
@@ -19,7 +20,7 @@ _PROBLEMS = {
     429: "too many requests",
 }
 _POSTS: tuple[tuple[str, str, type, type, int], ...] = (
-    ("/v1/decide", "Decide at one decision point", bodies.Point, bodies.Answer, 200),
+    ("/v1/decide", "Decide at one decision point", bodies.Point, Decision, 200),
     ("/v1/decide_many", "Decide at several points", bodies.Batch, bodies.Answers, 200),
     ("/v1/outcome", "Tell what happened in a session", bodies.Event, bodies.Accepted, 202),
 )

@@ -51,6 +51,7 @@ def serve(
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # who calls is who connects
     )
     server = _Server(config, service)
     gc.collect()

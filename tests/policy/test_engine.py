@@ -224,11 +224,11 @@ def test_a_pacer_corrects_the_price(bundle, logs):
 def test_threads_decide_alike(bundle, logs):
     engine = DecisionEngine.load(bundle, clock=lambda: NOON, seed=0)
     table = records(logs[1])[:300]
-    alone = [engine.decide(r, state=SessionState())[2:5] for r in table]
+    alone = [engine.decide(r, state=SessionState()) for r in table]
     found = [None] * 4
 
     def decide(k):
-        found[k] = [engine.decide(r, state=SessionState())[2:5] for r in table]
+        found[k] = [engine.decide(r, state=SessionState()) for r in table]
 
     threads = [threading.Thread(target=decide, args=(k,)) for k in range(4)]
     for thread in threads:

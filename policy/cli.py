@@ -33,6 +33,10 @@ LogPath = Annotated[Path, typer.Argument(help="Parquet file or folder.", metavar
 SchemaOption = Annotated[Path, typer.Option("--schema", "-S", help="TOML beside the log.")]
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Bundle of a fitted model.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+MemoryOption = Annotated[str, typer.Option(help="Memory that the job may take.")]
+SkipOption = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave out parts that cannot be read.")
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
 
@@ -179,22 +183,37 @@ def fit(
 def score(
     log: LogPath,
     bundle: BundleOption,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.", metavar="SCORES.parquet")],
+    out: Annotated[Path, typer.Option(help="Scores to write: a file, or a folder as LOG is.")],
+    memory: MemoryOption = "4GiB",
+    skip_corrupt: SkipOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score every decision point of a log (which needs no arms or outcomes)."""
+    """Score every decision point of a log (which needs no arms or outcomes).
+
+    Of a folder part by part: a job that was killed goes on where it stopped.
+    """
+    from dataclasses import asdict
+
+    from policy.batch.memory import parse_memory
+    from policy.batch.parts import Parts
+    from policy.batch.score import score_parts
     from policy.bundle import Bundle
-    from uplift.log import RequestLog
-    from uplift.parquet import read_frame
+    from policy.manifest import model_digest, read_manifest
 
     check_writable(out)
-    model = Bundle.load(bundle).model
-    with shown_stages(as_json) as stages:
-        with stages.stage("read") as step:
-            points = RequestLog.unchecked(read_frame(log, step), model.schema)
-        with stages.stage("score"):
-            model.score(points).write(out)
-    say({"rows": len(points), "scores": str(out)}, as_json)
+    limit, digest = parse_memory(memory), model_digest(read_manifest(bundle))
+    parts, model = Parts.of(log, skip_corrupt=skip_corrupt), Bundle.load(bundle).model
+    with shown_stages(as_json) as stages, stages.stage("score") as step:
+        scored = score_parts(
+            model,
+            parts,
+            out,
+            digest=digest,
+            memory=limit,
+            skip_corrupt=skip_corrupt,
+            progress=step,
+        )
+    say({"scores": str(out), **asdict(scored)}, as_json)
 
 
 @app.command()

@@ -10,7 +10,14 @@ from typing import Any
 from uplift.errors import InputError
 from uplift.files import existing_file
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "read_manifest", "readable", "write_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "model_digest",
+    "read_manifest",
+    "readable",
+    "write_manifest",
+]
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -47,6 +54,12 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
             )
         _check_files(folder, manifest["sha256"])
     return manifest
+
+
+def model_digest(manifest: dict[str, Any]) -> str:
+    """Return what tells the model of a bundle from others, whatever plan stands beside it."""
+    files = {k: v for k, v in manifest["sha256"].items() if k.startswith("model/")}
+    return _digest({"schema": manifest["schema"], "files": files})
 
 
 @contextmanager

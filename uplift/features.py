@@ -5,7 +5,7 @@ import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -82,17 +82,21 @@ class FeatureEncoder:
 
     def transform(self, frame: "pd.DataFrame") -> Float32Array:
         """Encode a frame to an (n, features) matrix; columns are found by name."""
-        missing = [name for name in self.names if name not in frame]
-        if missing:
-            raise InputError(
-                f"features {missing[:10]} are not in the frame; the model was fitted on "
-                f"{len(self.names)} features and needs them all."
-            )
+        self.check_there(frame.columns)
         _check_names(frame, self.names)
         X = np.empty((len(frame), len(self.names)), dtype=np.float32)
         for column, name in enumerate(self.names):
             X[:, column] = self._column(frame[name], name)
         return X
+
+    def check_there(self, columns: Collection[str]) -> None:
+        """Refuse columns that lack a feature."""
+        missing = [name for name in self.names if name not in columns]
+        if missing:
+            raise InputError(
+                f"features {missing[:10]} are not in the frame; the model was fitted on "
+                f"{len(self.names)} features and needs them all."
+            )
 
     def transform_row(self, row: Mapping[str, Any]) -> Float32Array:
         """Encode one decision point, as `transform` would encode it in a frame."""

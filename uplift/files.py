@@ -1,5 +1,6 @@
 """Writing that leaves either the whole file or nothing."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from uplift.errors import InputError
 
-__all__ = ["atomic_file", "atomic_folder", "check_writable", "existing_file"]
+__all__ = ["atomic_file", "atomic_folder", "check_writable", "existing_file", "locked"]
 
 
 @contextmanager
@@ -54,6 +55,23 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def locked(folder: Path, refusal: str) -> int:
+    """Hold a folder alone, until the returned file is closed or the process ends.
+
+    Raises
+    ------
+    InputError
+        Another process holds it; `refusal` says what that means.
+    """
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise InputError(refusal) from None
+    return lock
 
 
 def existing_file(path: str | Path, what: str) -> Path:

@@ -1,6 +1,6 @@
 """RequestLog: a randomised request log, read, checked, split by user, cut into windows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from uplift.hashing import hash_uniform
 from uplift.parquet import Progress, column_names, read_frame, write_frame
 from uplift.schema import LogSchema
 
-__all__ = ["DAY_SECONDS", "RequestLog", "Windows", "draft_schema"]
+__all__ = ["DAY_SECONDS", "RequestLog", "Windows", "draft_schema", "key_columns"]
 
 DAY_SECONDS = 86_400
 
@@ -162,9 +162,7 @@ class RequestLog:
 
     def keys(self) -> "RequestLog":
         """Return the log with only where each decision was taken, what was done, and the truth."""
-        placed = ("session_id", "user_id", "timestamp", "page", "position", self.schema.cluster)
-        done = ("arm", "propensity")
-        kept = [c for c in self.frame if c in placed + done or str(c).startswith("true_")]
+        kept = key_columns(self.frame.columns, self.schema)
         return RequestLog.unchecked(self.frame[kept], self.schema)
 
     def split(
@@ -251,6 +249,13 @@ def _covered(start: FloatArray, seconds: float, first: float, last: float) -> Fl
     overlap = np.minimum(days + end, max(last, first + 1)) - np.maximum(days + start, first)
     covered: FloatArray = np.clip(overlap, 0.0, None).sum(axis=0)
     return covered
+
+
+def key_columns(names: Iterable[str], schema: LogSchema) -> list[str]:
+    """Return, of a log's columns, those that its scores keep: place, decision and truth."""
+    placed = ("session_id", "user_id", "timestamp", "page", "position", schema.cluster)
+    done = ("arm", "propensity")
+    return [c for c in names if c in placed + done or str(c).startswith("true_")]
 
 
 def draft_schema(path: str | Path) -> LogSchema:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,6 +21,9 @@ from uplift.names import CalibrationMethod
 from uplift.parquet import Progress
 from uplift.schema import LogSchema
 from uplift.scores import Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["UpliftModel"]
 
@@ -109,6 +112,10 @@ class UpliftModel:
         answer kept while the log lives: a log's frame is never changed in place.
         """
         return self._predict(log).outcome
+
+    def outcome_of(self, frame: "pd.DataFrame") -> FloatArray:
+        """Return the same of bare rows of features, at once and without keeping the answer."""
+        return self._sized(self.encoder.transform(frame))[0].outcome
 
     def raw_uplift(self, log: RequestLog) -> FloatArray:
         """Return the learner's uplift of each arm before calibration, (n, A)."""

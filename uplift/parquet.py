@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from uplift.errors import InputError
 from uplift.files import atomic_file, existing_file
 
-__all__ = ["column_names", "read_frame", "write_frame"]
+__all__ = ["batch_frame", "column_kinds", "column_names", "read_frame", "write_frame"]
 
 _BATCH_ROWS = 1 << 16
 Progress = Callable[[int, int], None]
@@ -42,9 +42,9 @@ def read_frame(
     files = _files(path)
     readers = [_open(file) for file in files]
     names = _supported(readers[0].schema_arrow)
-    kinds = _kinds(readers[0].schema_arrow)
+    kinds = column_kinds(readers[0].schema_arrow)
     for file, reader in zip(files, readers, strict=True):
-        if _kinds(reader.schema_arrow) != kinds:
+        if column_kinds(reader.schema_arrow) != kinds:
             raise InputError(f"{str(file)!r} has other columns than {str(files[0])!r}.")
     names = [name for name in names if columns is None or name in columns]
     n = sum(reader.metadata.num_rows for reader in readers)
@@ -62,6 +62,22 @@ def read_frame(
 def column_names(path: str | Path) -> list[str]:
     """Return the names of the columns that `read_frame` would read."""
     return _supported(_open(_files(path)[0]).schema_arrow)
+
+
+def column_kinds(schema: pa.Schema) -> list[tuple[str, str]]:
+    """Return the name and kind, text, time or number, of the columns that `read_frame` reads."""
+    kinds = [(name, schema.field(name).type) for name in _supported(schema)]
+    return [(name, _kind(kind)) for name, kind in kinds]
+
+
+def batch_frame(batch: pa.RecordBatch) -> pd.DataFrame:
+    """Return the columns of a batch as `read_frame` would have them."""
+    columns = {}
+    for name in _supported(batch.schema):
+        column = _column(batch.schema.field(name).type, batch.num_rows)
+        column.fill(0, batch.column(name))
+        columns[name] = column.finish()
+    return pd.DataFrame(columns, copy=False)
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path, rows_per_group: int = 1 << 18) -> None:
@@ -129,6 +145,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(text) or pa.types.is_large_string(text))
 
 
+def _kind(kind: pa.DataType) -> str:
+    return "text" if _is_text(kind) else "time" if pa.types.is_timestamp(kind) else "number"
+
+
 def _supported(schema: pa.Schema) -> list[str]:
     types = pa.types
     plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_timestamp)
@@ -137,12 +157,6 @@ def _supported(schema: pa.Schema) -> list[str]:
         for f in schema
         if _is_text(f.type) or types.is_decimal(f.type) or any(is_(f.type) for is_ in plain)
     ]
-
-
-def _kinds(schema: pa.Schema) -> list[tuple[str, bool, bool]]:
-    """Return name, whether it is text and whether it is time, for each supported column."""
-    kinds = [(name, schema.field(name).type) for name in _supported(schema)]
-    return [(name, _is_text(kind), pa.types.is_timestamp(kind)) for name, kind in kinds]
 
 
 def _files(path: str | Path) -> list[Path]:

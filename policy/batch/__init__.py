@@ -1,0 +1,1 @@
+"""Folders of Parquet files in bounded memory: scored, planned, evaluated, sampled part by part."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from offline_eval.intervals.moments import RatioMoments
 from offline_eval.intervals.ratios import Ratio, RatioSums
 from uplift.arrays import FloatArray, IntArray
 from uplift.clusters import LEVEL, Estimate
@@ -75,7 +76,7 @@ def gain_per_request(gained: FloatArray, spent: FloatArray, cluster: IntArray) -
     return fieller(RatioSums.of((Ratio(gained, spent),), cluster))
 
 
-def fieller(sums: RatioSums, level: float = LEVEL) -> Estimate:
+def fieller(sums: RatioSums | RatioMoments, level: float = LEVEL) -> Estimate:
     """Return a ratio with the interval of all values that the data do not reject.
 
     ``{theta : (N - theta D)^2 <= t^2 var(N - theta D)}`` for the sums N, D of the clusters: a
@@ -92,13 +93,14 @@ def fieller(sums: RatioSums, level: float = LEVEL) -> Estimate:
     InputError
         The state is not of one ratio.
     """
-    if sums.sums.shape[1] != 2:
+    if len(sums.sign) != 1:
         raise InputError(f"Fieller's interval needs one ratio; the state has {len(sums.sign)}.")
-    count, value = len(sums.cluster), sums.value
+    state = sums if isinstance(sums, RatioMoments) else RatioMoments.of(sums)
+    count, value = state.count, state.value
     if count < 2 or not np.isfinite(value):
         return Estimate(value, -np.inf, np.inf)
-    n, d = sums.sums.sum(axis=0)
-    (nn, nd), (_, dd) = np.cov(sums.sums.T) * count
+    n, d = state.total
+    (nn, nd), (_, dd) = state.spread * (count / (count - 1))
     t2 = float(student.ppf((1 + level) / 2, count - 1)) ** 2
     a, b, c = d * d - t2 * dd, n * d - t2 * nd, n * n - t2 * nn
     if a <= 0:  # the denominator may be 0: any ratio, however large, may be true

@@ -1,6 +1,6 @@
 """What a policy would have earned and spent on a randomised log."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,23 +74,45 @@ def evaluate(
     if unknown:
         raise InputError(f"estimator {unknown[0]!r} is unknown; choose among {list(ESTIMATORS)}.")
     pi = walk(policy, log) if probabilities is None else probabilities
-    decisions = _decisions(log, pi, outcome)
-    cluster, ones = log.cluster, np.ones(len(log))
+    decisions, cluster, ones = decisions_of(log, pi, outcome), log.cluster, np.ones(len(log))
     spent = pi @ np.asarray(log.schema.arm_cost)
-    requests = ratio_estimate(spent, ones, cluster)
-    diagnostics = diagnose(decisions).joined(check_support(log, pi))
+    return judged(
+        policy.name,
+        lambda name: ESTIMATORS[name](decisions),
+        chosen,
+        gain=lambda: ratio_estimate(gain_rows(log, pi, outcome), ones, cluster),
+        requests=ratio_estimate(spent, ones, cluster),
+        per_request=lambda: gain_per_request(gain_rows(log, pi, outcome), spent, cluster),
+        diagnostics=diagnose(decisions).joined(check_support(log, pi)),
+        sides=gain_sides(log, pi),
+    )
+
+
+def judged(
+    policy: str,
+    value: Callable[[str], Estimate],
+    estimators: Iterable[str],
+    *,
+    gain: Callable[[], Estimate],
+    requests: Estimate,
+    per_request: Callable[[], Estimate],
+    diagnostics: Diagnostics,
+    sides: FloatArray,
+) -> Evaluation:
+    """Give the numbers that the diagnostics allow: none of value, none of gain, or all."""
     if diagnostics.verdict == "refused":
-        return Evaluation(policy.name, {}, None, requests, None, diagnostics)
-    gained = gain_rows(log, pi, outcome)
-    thin = _thin_gain(log, pi)
+        return Evaluation(policy, {}, None, requests, None, diagnostics)
+    thin = _thin_gain(sides)
     if thin:
         diagnostics = diagnostics.joined(Check("gain", "doubtful", " ".join(thin)))
+    values = {name: value(name) for name in estimators}
+    told = not thin and requests.value > 0
     return Evaluation(
-        policy.name,
-        {name: ESTIMATORS[name](decisions) for name in chosen},
-        ratio_estimate(gained, ones, cluster) if not thin else None,
+        policy,
+        values,
+        None if thin else gain(),
         requests,
-        gain_per_request(gained, spent, cluster) if spent.any() and not thin else None,
+        per_request() if told else None,
         diagnostics,
     )
 
@@ -107,25 +129,36 @@ def gain_rows(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Fl
     return gained
 
 
-def _thin_gain(log: RequestLog, pi: FloatArray) -> list[str]:
-    """Say why a gain cannot be told: it rests only on rows where policy and never differ."""
+def gain_sides(log: RequestLog, pi: FloatArray) -> FloatArray:
+    """Return what tells whether a gain can be told; shards add.
+
+    Returns
+    -------
+    (3, 2)
+        sums and sums of squares: of the weights at the points that the policy picks, over rows
+        logged with a request and over rows logged without; and of what the policy asks for
+    """
     asked, logged = 1 - pi[:, 0], pi[np.arange(len(log)), log.arm]
-    if not asked.any():
+    sides = (np.where(log.arm > 0, logged, 0.0), np.where(log.arm == 0, asked, 0.0))
+    columns = [*(side / log.propensity for side in sides), asked]
+    return np.array([[column.sum(), column @ column] for column in columns])
+
+
+def _thin_gain(sides: FloatArray) -> list[str]:
+    """Say why a gain cannot be told: it rests only on rows where policy and never differ."""
+    if not sides[2].any():  # nothing is gained, for certain
         return []
-    weights = {
-        "with a request": np.where(log.arm > 0, logged, 0.0) / log.propensity,
-        "without": np.where(log.arm == 0, asked, 0.0) / log.propensity,
-    }
-    sizes = {side: w.sum() ** 2 / max(w @ w, 1e-300) for side, w in weights.items()}
+    sizes = sides[:2, 0] ** 2 / np.maximum(sides[:2, 1], 1e-300)
     return [
         f"No gain: at the points that the policy picks, {size:.0f} effective rows were logged "
         f"{side} (at least {REFUSED_N_EFFECTIVE:.0f} are needed)."
-        for side, size in sizes.items()
+        for side, size in zip(("with a request", "without"), sizes, strict=True)
         if size < REFUSED_N_EFFECTIVE
     ]
 
 
-def _decisions(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Decisions:
+def decisions_of(log: RequestLog, pi: FloatArray, outcome: FloatArray | None) -> Decisions:
+    """Return a log beside what a policy would have done and a model expects, checked."""
     _check_shape("probabilities", pi, log)
     if outcome is not None:
         _check_shape("outcome", outcome, log)

@@ -12,6 +12,7 @@ import numpy as np
 
 from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.errors import InputError
+from uplift.hashing import hash_uniform
 from uplift.log import RequestLog
 
 __all__ = [
@@ -102,7 +103,8 @@ def walk(
     The features are the logged ones; the past is the policy's own: had it made a request five
     slots ago, its limits count that request, whatever the log did. All sessions take their first
     decision together, then their second, and so on. Where a policy with memory is random, its
-    past is drawn with `seed`.
+    past is drawn by a hash of its session, its step there and `seed`: whatever the order of the
+    rows, and whichever other sessions are in the log.
 
     With `logged_past` the policy's limits count the requests that the log made: the probabilities
     given the history as it was, which importance weights along a session are made of.
@@ -111,22 +113,22 @@ def walk(
     if not policy.has_memory:
         zeros = np.zeros(len(log), np.int64)
         return policy.probabilities(prepared, Moment(log.page, log.slot, zeros, zeros, zeros))
-    rng = np.random.default_rng(seed)
-    session, page, slot = log.session, log.page, log.slot
+    session, page, slot, key = log.session, log.page, log.slot, log.session_key
     memory = SessionMemory(int(session.max()) + 1)
     result = np.empty((len(log), log.schema.n_arms + 1))
-    for rows in _steps(session, log.session_order):
+    for step, rows in enumerate(_steps(session, log.session_order)):
         moment = memory.moment(session[rows], page[rows], slot[rows])
         result[rows] = policy.probabilities(prepared[rows], moment)
-        made = log.arm[rows] if logged_past else draw_arms(result[rows], rng)
+        uniform = hash_uniform(key[rows] + np.uint64(step), seed)
+        made = log.arm[rows] if logged_past else draw_arms(result[rows], uniform)
         memory.record(session[rows], moment, made > 0)
     return result
 
 
-def draw_arms(probabilities: FloatArray, rng: np.random.Generator) -> IntArray:
-    """Draw an arm for each row of (m, A + 1) probabilities."""
+def draw_arms(probabilities: FloatArray, uniform: FloatArray) -> IntArray:
+    """Draw an arm for each row of (m, A + 1) probabilities, with (m,) numbers from [0, 1)."""
     edges = np.cumsum(probabilities[:, :-1], axis=1)
-    arms: IntArray = (rng.random(len(edges))[:, None] >= edges).sum(axis=1)
+    arms: IntArray = (uniform[:, None] >= edges).sum(axis=1)
     return arms
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.contract import check_columns
 from uplift.errors import InputError
-from uplift.hashing import hash_uniform
+from uplift.hashing import hash_keys, hash_uniform
 from uplift.parquet import Progress, column_names, read_frame, write_frame
 from uplift.schema import LogSchema
 
@@ -116,6 +117,13 @@ class RequestLog:
         if "session_id" not in self.frame:
             return np.arange(len(self))
         return pd.factorize(self.frame["session_id"], sort=True)[0]
+
+    @cached_property
+    def session_key(self) -> NDArray[np.uint64]:
+        """(n,) what tells a session from all others, in this log and in any other."""
+        if "session_id" not in self.frame:
+            return hash_keys(np.arange(len(self)))
+        return hash_keys(self.frame["session_id"])
 
     @cached_property
     def cluster(self) -> IntArray:
@@ -236,10 +244,7 @@ class RequestLog:
         column = column if column in self.frame else "session_id"
         if column not in self.frame:
             return hash_uniform(np.arange(len(self)), seed)
-        ids = self.frame[column]
-        if isinstance(ids.dtype, pd.CategoricalDtype):
-            return hash_uniform(ids.cat.categories.to_numpy(), seed)[ids.cat.codes.to_numpy()]
-        return hash_uniform(ids.to_numpy(), seed)
+        return hash_uniform(self.frame[column], seed)
 
 
 def _covered(start: FloatArray, seconds: float, first: float, last: float) -> FloatArray:

@@ -1,17 +1,24 @@
 """Overlap of a log and a policy by the weights, with a refusal where there is too little."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from offline_eval.estimators import Decisions
+from offline_eval.intervals.moments import RatioMoments
 from offline_eval.intervals.ratios import Ratio, RatioSums
 from uplift.arrays import FloatArray
 from uplift.clusters import Estimate
 from uplift.randomisation import Check, Verdict
 
-__all__ = ["REFUSED_N_EFFECTIVE", "Diagnostics", "WeightBin", "diagnose", "tail_index"]
+__all__ = [
+    "REFUSED_N_EFFECTIVE",
+    "Diagnostics",
+    "WeightBin",
+    "WeightState",
+    "diagnose",
+    "tail_index",
+]
 
 #: Fewer effective rows than this are no evidence: the answer is refused.
 REFUSED_N_EFFECTIVE = 50.0
@@ -35,6 +42,7 @@ REFUSED_TAIL = 1.0
 DOUBTFUL_MEAN_HALF_WIDTHS = 2.0
 REFUSED_MEAN_OFF = 0.25
 _FEW_TAIL = 20
+_MOST_TAIL = 100_000
 _NOTHING = -(1 << 20)
 _SEVERITY: tuple[Verdict, ...] = ("sound", "doubtful", "refused")
 
@@ -90,48 +98,118 @@ class Diagnostics:
         return replace(self, verdict=verdict, reasons=(*kept, *added))
 
 
+@dataclass(frozen=True, eq=False)
+class WeightState:
+    """What diagnostics need of the weights of a shard; shards that share no user add.
+
+    Attributes
+    ----------
+    n, positive, events : rows; those of positive weight; those whose outcome is not zero besides
+    squares, largest, largest_user : sum of squares, the largest weight, the most of one user
+    mean : moments of the mean weight
+    heaviest : the heaviest weights, falling
+    octaves : (B, 3) power of two, rows and weight of each bin; `_NOTHING` is that of zeros
+    """
+
+    n: int
+    positive: int
+    events: int
+    squares: float
+    largest: float
+    largest_user: float
+    mean: RatioMoments
+    heaviest: FloatArray
+    octaves: FloatArray
+
+    @classmethod
+    def of(cls, decisions: Decisions) -> "WeightState":
+        """Take the state of a shard's decisions."""
+        weight = decisions.weight
+        sums, above = RatioSums.of((Ratio(weight),), decisions.cluster), weight > 0
+        return cls(
+            len(weight),
+            int(np.count_nonzero(above)),
+            int(np.count_nonzero(decisions.reward[above])),
+            float(weight @ weight),
+            float(weight.max()),
+            float(sums.sums[:, 0].max()),
+            RatioMoments.of(sums),
+            _heaviest(weight[above]),
+            _octaves(weight),
+        )
+
+    def __add__(self, other: "WeightState") -> "WeightState":
+        """Join two shards."""
+        return WeightState(
+            self.n + other.n,
+            self.positive + other.positive,
+            self.events + other.events,
+            self.squares + other.squares,
+            max(self.largest, other.largest),
+            max(self.largest_user, other.largest_user),
+            self.mean + other.mean,
+            _heaviest(np.r_[self.heaviest, other.heaviest]),
+            _summed(np.r_[self.octaves, other.octaves]),
+        )
+
+    def diagnostics(self) -> Diagnostics:
+        """Judge the overlap by the weights, and count what happened."""
+        total = float(self.mean.total[0])
+        if total == 0:
+            reason = "The policy never does what the log did: there is no overlap at all."
+            mean = Estimate(0.0, 0.0, 0.0)
+            empty = (WeightBin(0.0, 0.0, 1.0, 0.0),)
+            return Diagnostics(self.n, 0.0, 1.0, 1.0, 0.0, 0, mean, empty, "refused", (reason,))
+        n_effective, mean = total**2 / self.squares, self.mean.estimate()
+        largest, user = self.largest / total, self.largest_user / total
+        tail, events = _tail_index(self.heaviest, self.positive), self.events
+        refusals = _refusals(n_effective, largest, mean, self.n)
+        refusals += _user(user, REFUSED_USER_SHARE) + _tail(tail, REFUSED_TAIL)
+        doubts = _doubts(n_effective, largest, mean, self.n)
+        doubts += _user(user, DOUBTFUL_USER_SHARE) + _tail(tail, DOUBTFUL_TAIL)
+        few = (
+            f"Only {events} non-zero outcomes speak for the policy ({DOUBTFUL_EVENTS} are needed)."
+        )
+        refusals += [few] if events < REFUSED_EVENTS else []
+        doubts += [few] if events < DOUBTFUL_EVENTS else []
+        verdict: Verdict = "refused" if refusals else "doubtful" if doubts else "sound"
+        about = (n_effective, largest, user, tail, events, mean, self._histogram(total))
+        return Diagnostics(self.n, *about, verdict, tuple(refusals or doubts))
+
+    def _histogram(self, total: float) -> tuple[WeightBin, ...]:
+        """Return the bins that hold anything."""
+        bins = []
+        for power, rows, weight in self.octaves:
+            upper = 0.0 if power == _NOTHING else 2.0**power
+            lower = upper / 2 if upper > 1 else 0.0
+            bins.append(WeightBin(lower, upper, float(rows) / self.n, float(weight) / total))
+        return tuple(bins)
+
+
 def diagnose(decisions: Decisions) -> Diagnostics:
     """Judge the overlap of the log with a policy by its weights, and count what happened."""
-    weight = decisions.weight
-    total = float(weight.sum())
-    if total == 0:
-        reason = "The policy never does what the log did: there is no overlap at all."
-        mean = Estimate(0.0, 0.0, 0.0)
-        empty = (WeightBin(0.0, 0.0, 1.0, 0.0),)
-        return Diagnostics(len(weight), 0.0, 1.0, 1.0, 0.0, 0, mean, empty, "refused", (reason,))
-    n_effective = total**2 / float(weight @ weight)
-    largest = float(weight.max()) / total
-    events = int(np.count_nonzero(decisions.reward[weight > 0]))
-    sums = RatioSums.of((Ratio(weight),), decisions.cluster)
-    mean, tail, user = sums.estimate(), tail_index(weight), float(sums.sums[:, 0].max()) / total
-    refusals = _refusals(n_effective, largest, mean, len(weight))
-    refusals += _user(user, REFUSED_USER_SHARE) + _tail(tail, REFUSED_TAIL)
-    doubts = _doubts(n_effective, largest, mean, len(weight))
-    doubts += _user(user, DOUBTFUL_USER_SHARE) + _tail(tail, DOUBTFUL_TAIL)
-    few = f"Only {events} non-zero outcomes speak for the policy ({DOUBTFUL_EVENTS} are needed)."
-    refusals += [few] if events < REFUSED_EVENTS else []
-    doubts += [few] if events < DOUBTFUL_EVENTS else []
-    verdict: Verdict = "refused" if refusals else "doubtful" if doubts else "sound"
-    reasons = tuple(refusals or doubts)
-    about = (n_effective, largest, user, tail, events, mean, tuple(_histogram(weight)))
-    return Diagnostics(len(weight), *about, verdict, reasons)
+    return WeightState.of(decisions).diagnostics()
 
 
-def _histogram(weight: FloatArray) -> Iterator[WeightBin]:
-    """Yield the bins that hold anything."""
-    octave = np.full(len(weight), _NOTHING)
+def _octaves(weight: FloatArray) -> FloatArray:
+    """Return the bins of the histogram, (B, 3)."""
+    power = np.full(len(weight), float(_NOTHING))
     positive = weight > 0
-    octave[positive] = np.maximum(np.ceil(np.log2(weight[positive])), 0).astype(np.int64)
-    total = float(weight.sum())
-    for power in np.unique(octave):
-        inside = octave == power
-        upper = 0.0 if power == _NOTHING else 2.0**power
-        yield WeightBin(
-            upper / 2 if upper > 1 else 0.0,
-            upper,
-            float(inside.mean()),
-            float(weight[inside].sum()) / total,
-        )
+    power[positive] = np.maximum(np.ceil(np.log2(weight[positive])), 0)
+    return _summed(np.column_stack([power, np.ones(len(weight)), weight]))
+
+
+def _summed(bins: FloatArray) -> FloatArray:
+    """Sum rows and weight of bins of the same power; powers rise."""
+    power, code = np.unique(bins[:, 0], return_inverse=True)
+    return np.column_stack([power, *(np.bincount(code, column) for column in bins[:, 1:].T)])
+
+
+def _heaviest(weight: FloatArray) -> FloatArray:
+    """Return the heaviest weights, falling: as many as a tail index may look at."""
+    if len(weight) > _MOST_TAIL:
+        weight = np.partition(weight, -_MOST_TAIL)[-_MOST_TAIL:]
+    return np.sort(weight)[::-1]
 
 
 def tail_index(weight: FloatArray) -> float:
@@ -148,10 +226,15 @@ def tail_index(weight: FloatArray) -> float:
     weight : (n,) weights of 0 or more
     """
     positive = weight[weight > 0]
-    count = int(min(0.2 * len(positive), 3 * np.sqrt(len(positive))))
+    return _tail_index(_heaviest(positive), len(positive))
+
+
+def _tail_index(heaviest: FloatArray, positive: int) -> float:
+    """Return the index of so many positive weights, of which these are the heaviest."""
+    count = min(int(min(0.2 * positive, 3 * np.sqrt(positive))), len(heaviest))
     if count < _FEW_TAIL:
         return 0.0
-    logs = np.log(np.sort(np.partition(positive, -count)[-count:])[::-1])
+    logs = np.log(heaviest[:count])
     depths = count // 2 ** np.arange(int(np.log2(count / _FEW_TAIL)) + 1)
     return float(min(logs[:depth].mean() - logs[depth - 1] for depth in depths))
 

@@ -168,7 +168,7 @@ class Chunk:
         # depend on who else is still there, or two policies would not meet the same luck.
         whole = np.zeros((len(self.requests), probabilities.shape[1]))
         whole[rows] = probabilities
-        return draw_arms(whole, self._rng)[rows]
+        return draw_arms(whole, self._rng.random(len(whole)))[rows]
 
     def _columns(self, rows: IntArray, slot: int) -> dict[str, np.ndarray]:
         sessions, m = self.sessions, len(rows)

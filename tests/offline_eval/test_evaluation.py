@@ -108,7 +108,7 @@ def test_several_arms_of_different_cost() -> None:
     rng, n = np.random.default_rng(3), 30_000
     kind, mean = rng.integers(0, 2, n), np.array([[1.0, 2.0, 0.5], [2.0, 2.5, 4.0]])
     logged = np.array([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])[kind]
-    arm = draw_arms(logged, rng)
+    arm = draw_arms(logged, rng.random(n))
     log = handmade(
         arm=arm,
         propensity=logged[np.arange(n), arm],

@@ -144,7 +144,7 @@ def test_a_random_past_is_drawn() -> None:
 
 def test_arms_are_drawn_with_their_probabilities() -> None:
     n, chance = 40_000, np.array([0.5, 0.2, 0.0, 0.3])
-    drawn = draw_arms(np.tile(chance, (n, 1)), np.random.default_rng(4))
+    drawn = draw_arms(np.tile(chance, (n, 1)), np.random.default_rng(4).random(n))
     share = np.bincount(drawn, minlength=4) / n
     assert share[2] == 0
     assert (np.abs(share - chance) <= 4 * np.sqrt(chance * (1 - chance) / n)).all()
@@ -152,4 +152,4 @@ def test_arms_are_drawn_with_their_probabilities() -> None:
 
 def test_certain_arms_are_drawn_for_certain() -> None:
     arms = np.random.default_rng(0).integers(0, 3, 5000)
-    assert (draw_arms(np.eye(3)[arms], np.random.default_rng(1)) == arms).all()
+    assert (draw_arms(np.eye(3)[arms], np.random.default_rng(1).random(5000)) == arms).all()

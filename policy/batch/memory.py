@@ -5,7 +5,7 @@ import resource
 
 from uplift.errors import InputError
 
-__all__ = ["LEAST", "fits", "parse_memory", "rows_at_once"]
+__all__ = ["LEAST", "fits", "parse_memory", "row_bytes", "rows_at_once"]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -38,7 +38,12 @@ def parse_memory(text: str) -> int:
 
 def fits(rows: int, columns: int, memory: int) -> bool:
     """Tell whether a log may be worked on as a whole: the frame, its parts and its matrices."""
-    return LEAST // 2 + _COPIES * 8 * rows * columns <= memory
+    return LEAST // 2 + rows * row_bytes(columns) <= memory
+
+
+def row_bytes(columns: int) -> int:
+    """Return what a row of so many columns takes where a log is worked on as a whole."""
+    return _COPIES * 8 * columns
 
 
 def rows_at_once(memory: int, columns: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from policy.console import fail, in_brief, print_summary, say, shown_stages
-from policy.names import Fsync
+from policy.names import Engine, Fsync
 from policy.progress import Stages
 from uplift.errors import InputError
 from uplift.files import check_writable
@@ -39,6 +39,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 MemoryOption = Annotated[str, typer.Option(help="Memory that the job may take.")]
 SkipOption = Annotated[
     bool, typer.Option("--skip-corrupt", help="Leave out parts that cannot be read.")
+]
+EngineOption = Annotated[Engine, typer.Option(help="Where the job runs.")]
+MasterOption = Annotated[
+    str | None, typer.Option(help="Spark's master; by default what Spark is configured for.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
@@ -202,6 +206,8 @@ def score(
     out: Annotated[Path, typer.Option(help="Scores to write: a file, or a folder as LOG is.")],
     memory: MemoryOption = "4GiB",
     skip_corrupt: SkipOption = False,
+    engine: EngineOption = "local",
+    master: MasterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score every decision point of a log (which needs no arms or outcomes).
@@ -217,6 +223,14 @@ def score(
     from policy.manifest import model_digest, read_manifest
 
     check_writable(out)
+    if engine == "spark":
+        from policy.spark.score import score_on_spark
+        from policy.spark.session import spark_session
+
+        session = spark_session(master)
+        rows = score_on_spark(session, bundle, log, out, skip_corrupt=skip_corrupt)
+        say({"scores": str(out), "rows": rows}, as_json)
+        return
     limit, digest = parse_memory(memory), model_digest(read_manifest(bundle))
     parts, model = Parts.of(log, skip_corrupt=skip_corrupt), Bundle.load(bundle).model
     with shown_stages(as_json) as stages, stages.stage("score") as step:
@@ -249,6 +263,8 @@ def plan(
     min_gap: Annotated[int, typer.Option(help="Least slots between two requests.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the hindsight decisions here.")] = None,
     memory: MemoryOption = "4GiB",
+    engine: EngineOption = "local",
+    master: MasterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan the requests of a scored log and put the prices into the bundle."""
@@ -274,31 +290,46 @@ def plan(
         )
     budget = Budget(*next(iter(given.items())), traffic_share)  # type: ignore[arg-type]
     limits = Limits(max_per_session, max_per_page, min_gap)
-    old, parts, most = Bundle.load(bundle), Parts.of(scores), parse_memory(memory)
-    whole = fits(parts.rows, len(parts.schema), most)
+    old, most, seconds = Bundle.load(bundle), parse_memory(memory), 60 * window_minutes
+    schema, on_spark = old.model.schema, engine == "spark"
+    parts = None if on_spark else Parts.of(scores)
+    whole = parts is not None and fits(parts.rows, len(parts.schema), most)
     if out is not None and not whole:
         raise InputError(
-            f"plan: {parts.rows:,} rows do not fit into {memory}, and --out writes decisions of "
-            "what does; raise --memory, or leave --out out."
+            f"plan: {str(scores)!r} is not planned as a whole in {memory} of one machine, and "
+            "--out writes decisions of what is; raise --memory, or leave --out out."
         )
     with shown_stages(as_json) as stages, stages.stage("plan") as step:
-        if whole:
-            table = Scores.read(scores, old.model.schema)
+        if parts is None:
+            from policy.spark.plan import plan_on_spark
+            from policy.spark.session import spark_session
+
+            made = plan_on_spark(
+                spark_session(master),
+                scores,
+                schema,
+                budget,
+                limits,
+                memory=most,
+                window_seconds=seconds,
+            )
+        elif whole:
+            table = Scores.read(scores, schema)
             made = plan_requests(
                 table,
                 budget,
                 limits,
-                window_seconds=60 * window_minutes,
+                window_seconds=seconds,
                 progress=lambda i, upper, lower: step(i, 100),
             )
         else:
             made = plan_parts(
                 parts,
-                old.model.schema,
+                schema,
                 budget,
                 limits,
                 memory=most,
-                window_seconds=60 * window_minutes,
+                window_seconds=seconds,
                 progress=step,
             )
     if out is not None:
@@ -322,6 +353,8 @@ def evaluate(
         Path | None, typer.Option(help="Job file whose [gate] judges.", metavar="JOB.toml")
     ] = None,
     memory: MemoryOption = "4GiB",
+    engine: EngineOption = "local",
+    master: MasterOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -342,6 +375,22 @@ def evaluate(
         artefact.evidence.pop("fitted", None)
     if out is not None:
         check_writable(out)
+    if engine == "spark":
+        from policy.spark.evaluate import evaluate_on_spark
+        from policy.spark.session import spark_session
+        from uplift.schema import LogSchema
+
+        report = evaluate_on_spark(
+            spark_session(master),
+            bundle,
+            log,
+            LogSchema.read(schema),
+            fixed_position=task.fixed_position,
+            seed=seed,
+            all_users=all_users,
+        )
+        _tell_values(report, out, as_json)
+        return
     parts, most = Parts.of(log), parse_memory(memory)
     if not fits(parts.rows, len(parts.schema), most):
         _evaluate_parts(artefact, parts, schema, out, most, task, seed, as_json)
@@ -372,10 +421,7 @@ def _evaluate_parts(
     as_json: bool,
 ) -> None:
     """Evaluate what does not fit into memory: the values and their intervals, without the gate."""
-    import json
-
     from policy.batch.evaluate import evaluate_parts
-    from uplift.files import atomic_file
     from uplift.schema import LogSchema
 
     with shown_stages(as_json) as stages, stages.stage("evaluate") as step:
@@ -388,6 +434,15 @@ def _evaluate_parts(
             seed=seed,
             progress=step,
         )
+    _tell_values(report, out, as_json)
+
+
+def _tell_values(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """Write and print a report of values alone."""
+    import json
+
+    from uplift.files import atomic_file
+
     if out is not None:
         with atomic_file(out / "report.json") as scratch:
             scratch.write_text(json.dumps(report, indent=1, allow_nan=False))

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["Fsync"]
+__all__ = ["Engine", "Fsync"]
 
+Engine = Literal["local", "spark"]
 Fsync = Literal["always", "interval", "off"]

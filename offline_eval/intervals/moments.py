@@ -12,6 +12,9 @@ from uplift.errors import InputError
 
 __all__ = ["RatioMoments"]
 
+ROUND_OFF = 1e-13
+"""Share of a sum of squares that may be left of terms that cancel."""
+
 
 @dataclass(frozen=True, eq=False)
 class RatioMoments:
@@ -76,7 +79,9 @@ class RatioMoments:
         above, below = self.total[::2], self.total[1::2]
         with np.errstate(invalid="ignore", divide="ignore"):
             slope = np.column_stack([self.sign / below, -self.sign * above / below**2]).ravel()
-        squares = max(float(slope @ self.spread @ slope), 0.0)
+        squares, size = slope @ self.spread @ slope, abs(slope) @ abs(self.spread) @ abs(slope)
+        if squares <= ROUND_OFF * size:  # a constant ratio, but for rounding
+            return 0.0
         return float(np.sqrt(self.count / max(self.count - 1, 1) * squares))
 
     def estimate(self, level: float = LEVEL) -> Estimate:

@@ -4,7 +4,7 @@ The log is read and scored once; what evaluation needs of it, a few columns, is 
 Each part of the users is then evaluated in memory, and its states are added up.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -27,10 +27,18 @@ from policy.bundle import Bundle
 from uplift.arrays import FloatArray
 from uplift.errors import InputError
 from uplift.log import RequestLog
-from uplift.parquet import read_frame
+from uplift.parquet import batch_frame, read_frame
 from uplift.schema import LogSchema
 
-__all__ = ["Shard", "evaluate_parts", "report_of", "shard_states", "spent_by"]
+__all__ = [
+    "EvaluationScorer",
+    "Shard",
+    "evaluate_parts",
+    "report_of",
+    "shard_states",
+    "spent_by",
+    "user_column",
+]
 
 _ROW_BYTES = 800
 """Memory that evaluation takes for a row: its columns, seven policies, their weights and sums."""
@@ -71,11 +79,23 @@ class EvaluationScorer:
     bundle : whose model scores
     log_schema : roles of the log's columns
     columns : the log's
+    all_users : keep users that `fit` may have seen
+
+    Attributes
+    ----------
+    columns, schema : those that are read; those that are kept, with their types
     """
 
-    def __init__(self, bundle: Bundle, log_schema: LogSchema, columns: pa.Schema) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        log_schema: LogSchema,
+        columns: pa.Schema,
+        *,
+        all_users: bool = False,
+    ) -> None:
         self._score = BatchScorer(bundle.model, columns)
-        self._fitted = bundle.evidence.get("fitted")
+        self._fitted = None if all_users else bundle.evidence.get("fitted")
         self._schema = log_schema
         self._more = [c for c in ("cost", log_schema.primary) if c in columns.names]
         missing = {"arm", "propensity", log_schema.primary} - set(columns.names)
@@ -85,20 +105,22 @@ class EvaluationScorer:
                 "with what probability, and the outcome."
             )
         self.columns = [c for c in columns.names if c in {*self._score.columns, *self._more}]
+        told = [field for field in self._score.schema if not field.name.startswith("uplift_")]
+        self.schema = pa.schema(
+            [*told, *(columns.field(c).with_metadata(None) for c in self._more)]
+        )
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return what is to be kept of a batch."""
         kept = batch.filter(pa.array(self._unseen(batch)))
         scores = self._score(kept)
-        wanted = [name for name in scores.schema.names if not name.startswith("uplift_")]
-        arrays = [*(scores.column(name) for name in wanted), *map(kept.column, self._more)]
-        return pa.RecordBatch.from_arrays(arrays, names=[*wanted, *self._more])
+        told = [scores.column(name) for name in self.schema.names if name not in self._more]
+        arrays = [*told, *map(kept.column, self._more)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _unseen(self, batch: pa.RecordBatch) -> np.ndarray:
         if self._fitted is None:
             return np.ones(batch.num_rows, dtype=bool)
-        from uplift.parquet import batch_frame
-
         names = [c for c in (self._schema.cluster, "session_id") if c in batch.schema.names]
         log = RequestLog.unchecked(batch_frame(batch.select(names)), self._schema)
         return log.part((self._fitted["share"],), self._fitted["seed"]) > 0
@@ -137,9 +159,7 @@ def evaluate_parts(
     if bundle.plan is None:
         raise InputError("the bundle holds no plan yet; make one with `request-uplift plan`.")
     scorer = EvaluationScorer(bundle, schema, parts.schema)
-    key = schema.cluster if schema.cluster in parts.schema.names else "session_id"
-    if key not in parts.schema.names:
-        raise InputError(f"the log has no column {schema.cluster!r} to tell users apart; add it.")
+    key = user_column(schema, parts.schema.names)
     rows, done = rows_at_once(memory, len(scorer.columns) + 8), 0
     with scratch_folder() as folder:
         with Buckets(folder, key, bucket_count(parts.rows, _ROW_BYTES, memory)) as buckets:
@@ -166,6 +186,14 @@ def evaluate_parts(
             for shard in _shards(paths, schema)
         ]
     return report_of(schema, [reduce(add, of_one) for of_one in zip(*states, strict=True)])
+
+
+def user_column(schema: LogSchema, columns: Sequence[str]) -> str:
+    """Return the column that tells users apart: the schema's cluster, else the session."""
+    for name in (schema.cluster, "session_id"):
+        if name in columns:
+            return name
+    raise InputError(f"the log has no column {schema.cluster!r} to tell users apart; add it.")
 
 
 def _shards(paths: list[Path], schema: LogSchema) -> Iterator[Shard]:

@@ -34,7 +34,14 @@ from uplift.parquet import batch_frame
 from uplift.schema import LogSchema
 from uplift.scores import Scores
 
-__all__ = ["Counts", "DemandRows", "plan_parts", "plan_source"]
+__all__ = [
+    "Counts",
+    "DemandRows",
+    "plan_parts",
+    "plan_source",
+    "sample_points",
+    "sort_sessions",
+]
 
 _SAMPLE_POINTS = 2_000_000
 _SAMPLE_BYTES = 1_000
@@ -74,6 +81,10 @@ class Counts:
             max(lasts, default=None),
         )
 
+    def without_time(self) -> "Counts":
+        """Return the counts of a log that tells no times."""
+        return replace(self, first=None, last=None)
+
     def windows(self, seconds: float, schema: LogSchema) -> Windows:
         """Return the windows of a day that the log spans; their index is of no rows here."""
         frame = pd.DataFrame()
@@ -92,6 +103,11 @@ class DemandRows:
     columns : of the scores
     window_seconds : length of a window
     sample_share : share of the sessions that the rule is tuned on
+
+    Attributes
+    ----------
+    columns, schema : those that are read; those that come out, with their types
+    gains, cost, n_windows : the gains among them, the arms' costs, the windows of a day
     """
 
     def __init__(
@@ -109,6 +125,12 @@ class DemandRows:
         self._own = [c for c in (*places, *needed) if c in columns.names]
         self.columns = columns.names
         self.gains = [f"gain_{a}" for a in range(1, schema.n_arms + 1)]
+        self.cost = schema.arm_cost[1:]
+        day = Counts(0, 0, 0, 0) if "timestamp" in columns.names else Counts(0, 0, None, None)
+        self.n_windows = len(day.windows(window_seconds, schema).start)
+        whole = [("session", pa.int64()), ("window", pa.int32()), ("page", pa.int32())]
+        when = [("slot", pa.int64()), ("time", pa.int64())]
+        self.schema = pa.schema([*whole, *when, *((gain, pa.float32()) for gain in self.gains)])
 
     def __call__(self, batch: pa.RecordBatch, before: int = 0) -> pa.RecordBatch:
         """Return the demand of some rows; `before` is how many there were, to number rows by."""
@@ -128,7 +150,7 @@ class DemandRows:
         }
         for name, gain in zip(self.gains, (outcome[:, 1:] - outcome[:, :1]).T, strict=True):
             columns[name] = gain.astype(np.float32)
-        return pa.RecordBatch.from_pydict(columns)
+        return pa.RecordBatch.from_pydict(columns, schema=self.schema)
 
     def sampled(self, batch: pa.RecordBatch, demand: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows, as they are scored, of the sessions that the rule is tuned on."""
@@ -139,6 +161,11 @@ class DemandRows:
         if "session_id" in log.frame:
             return log.session_key
         return hash_keys(np.arange(before, before + len(log)))
+
+
+def sample_points(memory: int) -> int:
+    """Return how many decision points the rule may be tuned on."""
+    return min(_SAMPLE_POINTS, memory // _SAMPLE_BYTES)
 
 
 def sort_sessions(table: pa.Table) -> tuple[pa.Table, Counts]:
@@ -181,15 +208,14 @@ def plan_parts(
     """
     if not parts.rows:
         raise InputError(f"{str(parts.folder)!r} holds no rows; score a log that does.")
-    points = min(_SAMPLE_POINTS, memory // _SAMPLE_BYTES)
-    rows_of = DemandRows(schema, parts.schema, window_seconds, points / parts.rows)
+    share = sample_points(memory) / parts.rows
+    rows_of = DemandRows(schema, parts.schema, window_seconds, share)
     with scratch_folder() as folder:
         files, counts = _laid_out(parts, rows_of, folder, memory, progress)
         if "timestamp" not in parts.schema.names:
-            counts = replace(counts, first=None, last=None)
+            counts = counts.without_time()
         sample = Scores.read(folder / "sample", schema)
-        windows = counts.windows(window_seconds, schema)
-        shards = DemandShards(files, rows_of.gains, schema.arm_cost[1:], len(windows.start))
+        shards = DemandShards(files, rows_of.gains, rows_of.cost, rows_of.n_windows)
         return plan_source(
             lambda some, rows: ShardSource(shards, some, limits, rows),
             sample,

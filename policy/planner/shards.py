@@ -22,7 +22,7 @@ from policy.problem import Demand, Limits
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 
-__all__ = ["DemandShards", "ShardSource"]
+__all__ = ["DemandShards", "SampledSource", "ShardSource", "demand_of_columns"]
 
 Table: TypeAlias = dict[str, np.ndarray]
 
@@ -81,12 +81,13 @@ class DemandShards:
 
     def pieces(self, step: int = 1) -> Iterator[Demand]:
         """Yield the demand piece by piece; of every step-th row group alone, for a sample."""
+        names = (self.session, self.window, self.page, self.slot)
         with ThreadPoolExecutor(1) as reader:
             for path in self.paths:
                 tables = _ahead(reader, self._reads(path, step))
                 # A sample's row groups do not follow on each other: cut sessions are left out.
                 for columns in _whole_sessions(tables, self.session, skip_cut=step > 1):
-                    yield self._demand(columns)
+                    yield demand_of_columns(columns, self.gain, self.cost, self.n_windows, *names)
 
     def sample(self, points: int) -> tuple[Demand, float]:
         """Return about so many points, and the share of all points that they are."""
@@ -129,29 +130,53 @@ class DemandShards:
             columns[name] = values.to_numpy(zero_copy_only=False)
         return columns
 
-    def _demand(self, columns: Table) -> Demand:
-        session = columns[self.session]
-        begins = np.flatnonzero(session[1:] != session[:-1]) + 1
-        n = len(session)
-        gain = np.column_stack([columns[name] for name in self.gain]).astype(np.float32, copy=False)
-        nothing: Any = np.broadcast_to(np.int32(0), n)
-        return Demand(
-            gain=np.where(np.isnan(gain), -np.float32(np.inf), gain),
-            cost=np.broadcast_to(np.asarray(self.cost, dtype=np.float64), gain.shape),
-            window=columns[self.window],
-            n_windows=self.n_windows,
-            session_start=np.concatenate(([0], begins, [n])),
-            page=nothing if self.page is None else columns[self.page],
-            slot=nothing if self.slot is None else columns[self.slot],
-        )
+
+def demand_of_columns(
+    columns: Table,
+    gain: Sequence[str],
+    cost: Sequence[float],
+    n_windows: int,
+    session: str = "session",
+    window: str = "window",
+    page: str | None = "page",
+    slot: str | None = "slot",
+) -> Demand:
+    """Lay out rows of whole sessions, sorted by slot, as a demand: see `DemandShards`."""
+    ids = columns[session]
+    begins, n = np.flatnonzero(ids[1:] != ids[:-1]) + 1, len(ids)
+    gains = np.column_stack([columns[name] for name in gain]).astype(np.float32, copy=False)
+    nothing: Any = np.broadcast_to(np.int32(0), n)
+    return Demand(
+        gain=np.where(np.isnan(gains), -np.float32(np.inf), gains),
+        cost=np.broadcast_to(np.asarray(cost, dtype=np.float64), gains.shape),
+        window=columns[window],
+        n_windows=n_windows,
+        session_start=np.concatenate(([0], begins, [n])),
+        page=nothing if page is None else columns[page],
+        slot=nothing if slot is None else columns[slot],
+    )
 
 
-class ShardSource:
+class SampledSource:
+    """A source whose ceilings are those of a sample, with headroom.
+
+    A lower ceiling could only make the bound looser, never wrong.
+    """
+
+    def __init__(self, sample: Demand, limits: Limits, rows: Rows) -> None:
+        self._ceilings = HEADROOM * SessionOracle(sample, limits, rows).ceilings()
+
+    def ceilings(self) -> FloatArray:
+        """Return prices of the windows, (W,), above which none is looked for."""
+        return np.full_like(self._ceilings, self._ceilings.max())
+
+
+class ShardSource(SampledSource):
     """The sessions of Parquet files, as a source of passes: see `narrowing.Source`."""
 
     def __init__(self, shards: DemandShards, sample: Demand, limits: Limits, rows: Rows) -> None:
+        super().__init__(sample, limits, rows)
         self._shards, self._limits, self._rows = shards, limits, rows
-        self._ceilings = HEADROOM * SessionOracle(sample, limits, rows).ceilings()
 
     @property
     def n_points(self) -> int:
@@ -184,13 +209,6 @@ class ShardSource:
             before += demand.n_points
             if len(found):
                 yield demand.take(found)
-
-    def ceilings(self) -> FloatArray:
-        """Return prices of the windows, (W,), above which none is looked for.
-
-        Of the sample, with headroom: a lower ceiling could only make the bound looser.
-        """
-        return np.full_like(self._ceilings, self._ceilings.max())
 
 
 def _ahead(reader: ThreadPoolExecutor, reads: Iterator[Callable[[], Table]]) -> Iterator[Table]:

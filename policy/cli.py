@@ -349,6 +349,19 @@ def serve(
 
 
 @app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to export.", metavar="BUNDLE")],
+    mlflow: Annotated[Path, typer.Option(help="MLflow model to write.", metavar="DIR")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the bundle's model as an MLflow model, which scores as `score` does."""
+    from policy.export import export_mlflow
+
+    export_mlflow(bundle, mlflow)
+    say({"model": str(mlflow)}, as_json)
+
+
+@app.command()
 def outcomes(
     log: Annotated[Path, typer.Argument(help="Folder of a decision log.", metavar="LOG_DIR")],
     schema: SchemaOption,

@@ -15,7 +15,7 @@ import msgspec
 
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
-from policy.service.bodies import Accepted, Answer, Answers, Batch, Event, Point, Reload
+from policy.service.bodies import Accepted, Answer, Answers, Batch, Event, Point, Reload, Reloaded
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
@@ -105,8 +105,8 @@ class Service:
             "/metrics": lambda: (_TEXT, self.metrics.exposition(self.log)),
             "/v1/plan": lambda: (_JSON, self._encode(self.engine.plan_about)),
             "/v1/model": lambda: (_JSON, self._encode(self.engine.model_about)),
-            "/openapi.json": lambda: (_JSON, self._encode(document())),
-            "/docs": lambda: (_HTML, page()),
+            "/openapi.json": lambda: (_JSON, self._encode(document(self.engine))),
+            "/docs": lambda: (_HTML, page(self.engine)),
         }
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class Service:
         engine = self.load(bundle)
         self.engine, self.bundle = engine, bundle
         self._known = frozenset(engine.features)
-        return self._encode({"plan_version": engine.plan_version})
+        return self._encode(Reloaded(engine.plan_version))
 
     def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
         if self.draining:

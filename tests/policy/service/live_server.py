@@ -3,11 +3,13 @@
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ class Server:
         connection.close()
         decoded = json.loads(data) if "json" in told.get("content-type", "") else data.decode()
         return answer.status, decoded, told
+
+    @contextmanager
+    def connected(self) -> Iterator[tuple[socket.socket, BufferedReader]]:
+        """Yield a connection and what reads from it."""
+        with (
+            socket.create_connection((self.host, self.port), timeout=20) as connection,
+            connection.makefile("rb") as reader,
+        ):
+            yield connection, reader
 
 
 @contextmanager

@@ -310,6 +310,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     log: Annotated[Path | None, typer.Option(help="Folder to log decisions to.")] = None,
     fsync: Annotated[Fsync, typer.Option(help="When the log is synced.")] = "interval",
+    segment_mb: Annotated[
+        float, typer.Option(help="Megabytes of the log that become one Parquet file.", min=0.001)
+    ] = 64.0,
     explore: Annotated[float, typer.Option(help="Share of decisions at random.")] = 0.0,
     qps: Annotated[float | None, typer.Option(help="Most extra requests per second.")] = None,
     redis: Annotated[str | None, typer.Option(help="Redis that instances share them in.")] = None,
@@ -333,6 +336,7 @@ def serve(
         bundle,
         log=log,
         fsync=fsync,
+        segment_mb=segment_mb,
         explore=explore,
         qps=qps,
         redis=redis,

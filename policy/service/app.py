@@ -5,7 +5,7 @@ import hmac
 import itertools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
 from policy.service.bodies import Accepted, Answer, Answers, Batch, Event, Point, Reload, Reloaded
@@ -72,16 +73,17 @@ class Service:
     load : reads a bundle's engine, as the service wants it
     bundle : that is served; read when the service is made
     shadow : a second bundle that decides beside it and is logged, and never acts
-    log, events : where decisions and outcomes go
-    held : what is closed at the end: these logs, the shadow's, a shared quota
+    logs : where ``decisions`` and ``events`` go, and what the ``shadow`` decides
+    archiver : makes Parquet of them
+    held : what else is closed at the end, such as a shared quota
     """
 
     load: Callable[[Path], DecisionEngine]
     bundle: Path
     settings: Settings = field(default_factory=Settings)
     shadow: DecisionEngine | None = None
-    log: DecisionLog | None = None
-    events: DecisionLog | None = None
+    logs: Mapping[str, DecisionLog] = field(default_factory=dict)
+    archiver: Archiver | None = None
     held: tuple[Closeable, ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class Service:
         self._gets: dict[str, Callable[[], tuple[tuple[bytes, bytes], bytes]]] = {
             "/live": lambda: (_JSON, b'{"live":true}'),
             "/ready": self._ready,
-            "/metrics": lambda: (_TEXT, self.metrics.exposition(self.log)),
+            "/metrics": lambda: (_TEXT, self.metrics.exposition(self.logs, self.archiver)),
             "/v1/plan": lambda: (_JSON, self._encode(self.engine.plan_about)),
             "/v1/model": lambda: (_JSON, self._encode(self.engine.model_about)),
             "/openapi.json": lambda: (_JSON, self._encode(document(self.engine))),
@@ -111,7 +113,8 @@ class Service:
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
-        for one in self.held:
+        archiver = () if self.archiver is None else (self.archiver,)
+        for one in (*self.logs.values(), *archiver, *self.held):
             one.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -229,12 +232,13 @@ class Service:
 
     def _outcome(self, body: bytes) -> bytes:
         event = self._event(body)
-        if self.events is None:
+        events = self.logs.get("events")
+        if events is None:
             raise Problem(404, "no outcomes are taken here; start the service with --log.")
         record = {"session_id": event.session_id, "page": event.page, "position": event.position}
         if event.event_id is not None:
             record["event_id"] = event.event_id
-        if not self.events.append(record | event.values):
+        if not events.append(record | event.values):
             retry = ((b"retry-after", b"1"),)
             raise Problem(503, "the event could not be kept; send it again.", retry)
         return self._encode(Accepted(accepted=True))

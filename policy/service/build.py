@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import DecisionEngine, Quota
 from policy.names import Fsync
@@ -13,6 +14,7 @@ from uplift.errors import InputError
 __all__ = ["build_service"]
 
 BURST_SECONDS = 0.1
+SEGMENT_MB = 64.0
 
 
 def build_service(
@@ -20,6 +22,7 @@ def build_service(
     *,
     log: Path | None = None,
     fsync: Fsync = "interval",
+    segment_mb: float = SEGMENT_MB,
     explore: float = 0.0,
     qps: float | None = None,
     redis: str | None = None,
@@ -36,6 +39,7 @@ def build_service(
     log : folder of the decision log; events go to its folder ``events``, what the shadow decides to
         ``shadow``
     fsync : when the logs are synced
+    segment_mb : megabytes of a log's segment, which then becomes Parquet
     explore : share of decisions taken at random
     qps : most extra requests per second
     redis, instances : address of Redis where several instances share them, and how many they are
@@ -47,20 +51,31 @@ def build_service(
     InputError
         A bundle, a folder or a number is not what it should be.
     """
-    quota = _quota(qps, redis, instances)
-    decisions = None if log is None else DecisionLog(log, fsync=fsync)
-    events = None if log is None else DecisionLog(log / "events", fsync=fsync)
-    beside = None if log is None or shadow is None else DecisionLog(log / "shadow", fsync=fsync)
-    load = partial(DecisionEngine.load, explore=explore, quota=quota, log=decisions)
+    quota, archiver = _quota(qps, redis, instances), None if log is None else Archiver()
+    folders = _folders(log, shadow)
+    size = int(segment_mb * (1 << 20))
+    logs = {
+        name: DecisionLog(folder, fsync=fsync, segment_bytes=size, sealed=archiver)
+        for name, folder in folders.items()
+    }
+    load = partial(DecisionEngine.load, explore=explore, quota=quota, log=logs.get("decisions"))
     return Service(
         load,
         bundle,
         Settings(admin_token=admin_token, admin_anywhere=admin_anywhere),
-        shadow=None if shadow is None else DecisionEngine.load(shadow, log=beside),
-        log=decisions,
-        events=events,
-        held=tuple(one for one in (decisions, events, beside, quota) if one is not None),
+        shadow=None if shadow is None else DecisionEngine.load(shadow, log=logs.get("shadow")),
+        logs=logs,
+        archiver=archiver,
+        held=() if quota is None else (quota,),
     )
+
+
+def _folders(log: Path | None, shadow: Path | None) -> dict[str, Path]:
+    """Return where what is logged."""
+    if log is None:
+        return {}
+    folders = {"decisions": log, "events": log / "events"}
+    return folders if shadow is None else folders | {"shadow": log / "shadow"}
 
 
 def _quota(qps: float | None, redis: str | None, instances: int) -> Quota | None:

@@ -52,13 +52,13 @@ def running(*arguments: object) -> Iterator[Server]:
     """Run ``request-uplift serve`` with these arguments on a free port."""
     script = str(Path(sys.executable).with_name("request-uplift"))
     command = [script, "serve", *map(str, arguments), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://(.+):(\d+)", line)
-        assert found, f"{line}{process.stderr.read() if process.stderr else ''}"
-        yield Server(process, found[1], int(found[2]))
-    finally:
-        process.kill()
-        process.wait()
+    piped = subprocess.PIPE
+    with subprocess.Popen(command, stdout=piped, stderr=piped, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"http://(.+):(\d+)", line)
+            assert found, f"{line}{process.stderr.read() if process.stderr else ''}"
+            yield Server(process, found[1], int(found[2]))
+        finally:
+            process.kill()

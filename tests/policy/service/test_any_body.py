@@ -116,7 +116,7 @@ def test_random_bodies_never_break_it(server, points):
     good = {"/v1/decide": 200, "/v1/decide_many": 200, "/v1/outcome": 202}
     for path, status in good.items():
         assert min(seen[path, status], seen[path, 400], seen[path, 422]) > BODIES / 50
-    assert counted(server, "uplift_log_lost") == {"": 0.0}
+    assert set(counted(server, "uplift_log_lost").values()) == {0.0}
 
 
 def posted(path, body):

@@ -14,6 +14,7 @@ import pytest
 from live_server import TOKEN, running
 
 from policy.decision_log.archive import read_decisions
+from policy.decision_log.writer import DecisionLog
 from policy.engine import DecisionEngine
 from policy.service.bodies import Point
 from policy.service.build import build_service
@@ -83,7 +84,7 @@ def test_metrics_count(server, points):
     assert headers["content-type"].startswith("text/plain")
     assert 'uplift_answers_total{path="/v1/decide",status="200"}' in text
     assert "uplift_decisions_total" in text
-    assert "uplift_log_lost 0.0" in text
+    assert 'uplift_log_lost{log="decisions"} 0.0' in text
 
 
 def changed(point, **features):
@@ -251,6 +252,32 @@ def test_decisions_and_outcomes_become_a_log(bundle, points, feed_log, tmp_path,
     assert joined["purchase_10"].sum() >= 1
 
 
+def test_full_segments_become_parquet_beside_the_server(bundle, points, tmp_path):
+    """The logs of a server that goes on deciding; a segment that cannot be archived stays."""
+    with DecisionLog(tmp_path, segment_bytes=1) as log:
+        assert log.wait(log.append({"decision_id": "of-an-earlier-process"}), 5)
+    (tmp_path / "000000000001.parquet").mkdir()
+    options = ("--log", tmp_path, "--segment-mb", "0.02", "--shadow", bundle)
+    with running(bundle, *options) as server:
+        ids, waited = ["of-an-earlier-process"], 0.0
+        while len(list(tmp_path.glob("*.parquet"))) < 5 and waited < 60:
+            told = server.ask("POST", "/v1/decide_many", {"points": points[:20]})[1]
+            ids += [decision["decision_id"] for decision in told["decisions"]]
+            event = {k: points[0][k] for k in ("session_id", "page", "position")}
+            assert server.ask("POST", "/v1/outcome", event | {"values": {"gmv": 1.0}})[0] == 202
+            time.sleep(0.2)
+            waited += 0.2
+        text = server.ask("GET", "/metrics")[1]
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(15)
+    assert "uplift_log_archive_failures_total 1.0" in text
+    assert float(re.search(r"uplift_log_archived_total ([\d.]+)", text)[1]) >= 3
+    assert 'uplift_log_damaged{log="events"} 0.0' in text
+    (tmp_path / "000000000001.parquet").rmdir()
+    assert sorted(read_decisions(tmp_path)["decision_id"]) == sorted(ids)
+    assert len(read_decisions(tmp_path / "shadow")) == len(ids) - 1
+
+
 def test_a_shadow_decides_and_does_not_act(bundle, points, tmp_path):
     with running(bundle, "--log", tmp_path, "--shadow", bundle) as server:
         decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:50]]
@@ -279,7 +306,7 @@ def test_all_that_is_held_is_closed(bundle, points, tmp_path):
     service.close()
     for folder in (tmp_path, tmp_path / "shadow"):
         assert len(read_decisions(folder)) == 500
-    assert not service.log.append({})
+    assert not service.logs["decisions"].append({})
 
 
 def test_sigterm_loses_no_answer(bundle, points, tmp_path):

@@ -314,7 +314,12 @@ def serve(
         float, typer.Option(help="Megabytes of the log that become one Parquet file.", min=0.001)
     ] = 64.0,
     explore: Annotated[float, typer.Option(help="Share of decisions at random.")] = 0.0,
-    qps: Annotated[float | None, typer.Option(help="Most extra requests per second.")] = None,
+    qps: Annotated[
+        str | None,
+        typer.Option(
+            help="Most extra requests per second; A,B,... by part of the UTC day; or plan."
+        ),
+    ] = None,
     redis: Annotated[str | None, typer.Option(help="Redis that instances share them in.")] = None,
     instances: Annotated[int, typer.Option(help="Instances that share them.", min=1)] = 1,
     shadow: Annotated[

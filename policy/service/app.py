@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
+from policy.quota import SharedQuota
 from policy.service.bodies import Accepted, Answer, Answers, Batch, Event, Point, Reload, Reloaded
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
@@ -35,13 +36,6 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _LOCAL = ("127.0.0.1", "::1", "localhost", None)
-
-
-class Closeable(Protocol):
-    """Something that has work to do at the end."""
-
-    def close(self) -> None:
-        """Do it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Service:
     shadow : a second bundle that decides beside it and is logged, and never acts
     logs : where ``decisions`` and ``events`` go, and what the ``shadow`` decides
     archiver : makes Parquet of them
-    held : what else is closed at the end, such as a shared quota
+    quota : shared with other instances
     """
 
     load: Callable[[Path], DecisionEngine]
@@ -84,7 +78,7 @@ class Service:
     shadow: DecisionEngine | None = None
     logs: Mapping[str, DecisionLog] = field(default_factory=dict)
     archiver: Archiver | None = None
-    held: tuple[Closeable, ...] = ()
+    quota: SharedQuota | None = None
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
@@ -104,7 +98,7 @@ class Service:
         self._gets: dict[str, Callable[[], tuple[tuple[bytes, bytes], bytes]]] = {
             "/live": lambda: (_JSON, b'{"live":true}'),
             "/ready": self._ready,
-            "/metrics": lambda: (_TEXT, self.metrics.exposition(self.logs, self.archiver)),
+            "/metrics": lambda: (_TEXT, self._exposition()),
             "/v1/plan": lambda: (_JSON, self._encode(self.engine.plan_about)),
             "/v1/model": lambda: (_JSON, self._encode(self.engine.model_about)),
             "/openapi.json": lambda: (_JSON, self._encode(document(self.engine))),
@@ -113,9 +107,9 @@ class Service:
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
-        archiver = () if self.archiver is None else (self.archiver,)
-        for one in (*self.logs.values(), *archiver, *self.held):
-            one.close()
+        for one in (*self.logs.values(), self.archiver, self.quota):
+            if one is not None:
+                one.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the protocol of ASGI."""
@@ -251,6 +245,9 @@ class Service:
         self.engine, self.bundle = engine, bundle
         self._known = frozenset(engine.features)
         return self._encode(Reloaded(engine.plan_version))
+
+    def _exposition(self) -> bytes:
+        return self.metrics.exposition(self.logs, self.archiver, self.quota)
 
     def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
         if self.draining:

@@ -1,19 +1,23 @@
 """A service from what the command line says."""
 
-from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
-from policy.engine import DecisionEngine, Quota
+from policy.engine import DecisionEngine, steady_clock
+from policy.manifest import read_manifest, readable
 from policy.names import Fsync
+from policy.quota import SharedQuota
+from policy.rates import Rates
 from policy.service.app import Service, Settings
 from policy.token_bucket import TokenBucket
 from uplift.errors import InputError
 
 __all__ = ["build_service"]
 
-BURST_SECONDS = 0.1
+Bucket: TypeAlias = TokenBucket | SharedQuota
+
 SEGMENT_MB = 64.0
 
 
@@ -24,7 +28,7 @@ def build_service(
     fsync: Fsync = "interval",
     segment_mb: float = SEGMENT_MB,
     explore: float = 0.0,
-    qps: float | None = None,
+    qps: str | float | None = None,
     redis: str | None = None,
     instances: int = 1,
     shadow: Path | None = None,
@@ -41,7 +45,8 @@ def build_service(
     fsync : when the logs are synced
     segment_mb : megabytes of a log's segment, which then becomes Parquet
     explore : share of decisions taken at random
-    qps : most extra requests per second
+    qps : most extra requests per second: a number, or as `Rates.parse` reads it, or ``plan``, which
+        a reload changes with the plan
     redis, instances : address of Redis where several instances share them, and how many they are
     shadow : bundle that decides and is logged, but does not act
     admin_token, admin_anywhere : see `Settings`
@@ -51,14 +56,22 @@ def build_service(
     InputError
         A bundle, a folder or a number is not what it should be.
     """
-    quota, archiver = _quota(qps, redis, instances), None if log is None else Archiver()
+    quota = _quota(None if qps is None else _rates(qps, bundle), redis, instances)
+    archiver = None if log is None else Archiver()
     folders = _folders(log, shadow)
     size = int(segment_mb * (1 << 20))
     logs = {
         name: DecisionLog(folder, fsync=fsync, segment_bytes=size, sealed=archiver)
         for name, folder in folders.items()
     }
-    load = partial(DecisionEngine.load, explore=explore, quota=quota, log=logs.get("decisions"))
+
+    def load(path: Path) -> DecisionEngine:
+        rates = None if qps is None else _rates(qps, path)
+        engine = DecisionEngine.load(path, explore=explore, quota=quota, log=logs.get("decisions"))
+        if quota is not None and rates is not None:
+            quota.set_rate(rates)
+        return engine
+
     return Service(
         load,
         bundle,
@@ -66,7 +79,7 @@ def build_service(
         shadow=None if shadow is None else DecisionEngine.load(shadow, log=logs.get("shadow")),
         logs=logs,
         archiver=archiver,
-        held=() if quota is None else (quota,),
+        quota=quota if isinstance(quota, SharedQuota) else None,
     )
 
 
@@ -78,14 +91,20 @@ def _folders(log: Path | None, shadow: Path | None) -> dict[str, Path]:
     return folders if shadow is None else folders | {"shadow": log / "shadow"}
 
 
-def _quota(qps: float | None, redis: str | None, instances: int) -> Quota | None:
+def _rates(qps: str | float, bundle: Path) -> Rates:
+    if qps == "plan":
+        read_manifest(bundle)  # whole, and as it was written
+        with readable(bundle):
+            return Rates.of_plan(bundle / "plan.json")
+    return Rates.parse(qps) if isinstance(qps, str) else Rates.of(qps)
+
+
+def _quota(rates: Rates | None, redis: str | None, instances: int) -> Bucket | None:
     """Return the cap: of this process, or of all that share it."""
-    if qps is None:
+    if rates is None:
         if redis is not None:
             raise InputError("a shared quota needs a rate; give --qps, that of all instances.")
         return None
     if redis is None:
-        return TokenBucket(qps, max(1.0, BURST_SECONDS * qps))
-    from policy.quota import SharedQuota
-
-    return SharedQuota(redis, qps, instances)
+        return TokenBucket(rates, clock=steady_clock())
+    return SharedQuota(redis, rates, instances)

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from policy.decision_log.archiver import Archiver
     from policy.decision_log.writer import DecisionLog
+    from policy.quota import SharedQuota
 
 __all__ = ["Metrics"]
 
@@ -46,6 +47,7 @@ class Metrics(Collector):
         self._buckets, self._seconds = [0] * (len(_SECONDS) + 1), 0.0
         self._logs: Mapping[str, DecisionLog] = {}
         self._archiver: Archiver | None = None
+        self._quota: SharedQuota | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -71,10 +73,17 @@ class Metrics(Collector):
         differs.add_metric([], self.shadow_differs)
         yield from (answers, decisions, seconds, differs)
         yield from self._logged()
+        if self._quota is not None:
+            yield from _shared(self._quota)
 
-    def exposition(self, logs: Mapping[str, "DecisionLog"], archiver: "Archiver | None") -> bytes:
+    def exposition(
+        self,
+        logs: Mapping[str, "DecisionLog"],
+        archiver: "Archiver | None",
+        quota: "SharedQuota | None",
+    ) -> bytes:
         """Return all of it as Prometheus reads it."""
-        self._logs, self._archiver = logs, archiver
+        self._logs, self._archiver, self._quota = logs, archiver, quota
         return generate_latest(self._registry)
 
     def _logged(self) -> Iterator[Metric]:
@@ -95,3 +104,14 @@ class Metrics(Collector):
         for bound, count in zip((*_SECONDS, float("inf")), self._buckets, strict=True):
             below += count
             yield ("+Inf" if bound == float("inf") else repr(bound)), below
+
+
+def _shared(quota: "SharedQuota") -> Iterator[Metric]:
+    yield GaugeMetricFamily("uplift_quota_rate", "Requests per second that are shared", quota.rate)
+    told = "Whether Redis is gone and this instance goes on with its share"
+    yield GaugeMetricFamily("uplift_quota_alone", told, quota.is_alone)
+    yield CounterMetricFamily("uplift_quota_leases", "Leases that Redis granted", quota.leases)
+    failures = CounterMetricFamily("uplift_quota_failures", "Leases that failed", labels=["reason"])
+    for reason, count in quota.failures.copy().items():
+        failures.add_metric([reason], count)
+    yield failures

@@ -6,13 +6,17 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 from live_server import TOKEN, running
+from redis_server import Redis
 
+from policy.budget import Budget
+from policy.bundle import Bundle
 from policy.decision_log.archive import read_decisions
 from policy.decision_log.writer import DecisionLog
 from policy.engine import DecisionEngine
@@ -295,6 +299,44 @@ def test_a_quota_caps_what_is_decided(bundle, points):
         decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:100]]
     assert sum(d["arm"] for d in decided) == 1
     assert "over budget" in {d["reason"] for d in decided}
+
+
+def test_the_rate_may_be_the_plans_and_changes_with_it(bundle, points, feed_log, tmp_path):
+    found = Bundle.load(bundle)
+    bundles = {}
+    for rate in (0.001, 50_000.0):
+        bundles[rate] = tmp_path / str(rate)
+        plan = replace(found.plan, budget=Budget.qps(rate))
+        Bundle(found.model, plan).save(bundles[rate])
+    service = build_service(bundles[0.001], qps="plan", explore=0.9)
+    fresh = [msgspec.convert(point | {"state": {}}, Point) for point in points[:200]]
+    assert sum(service._decided(point).arm for point in fresh) == 1
+    with pytest.raises(InputError, match="budget is given in 'share'"):
+        service.load(bundle)
+    service._reloaded(json.dumps({"bundle": str(bundles[50_000.0])}).encode())
+    time.sleep(0.01)
+    assert sum(service._decided(point).arm for point in fresh) > 20
+    service.close()
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_a_shared_quota_tells_of_itself(bundle, points, tmp_path):
+    redis = Redis(tmp_path)
+    redis.start()
+    options = ("--qps", "1000,1000", "--redis", redis.url, "--instances", "2")
+    with running(bundle, *options, "--explore", "0.5") as server:
+        time.sleep(0.5)
+        decided = [server.ask("POST", "/v1/decide", p)[1] for p in points[:50]]
+        assert sum(d["arm"] for d in decided) > 0
+        text = server.ask("GET", "/metrics")[1]
+        assert "uplift_quota_rate 1000.0" in text
+        assert "uplift_quota_alone 0.0" in text
+        assert float(re.search(r"uplift_quota_leases_total ([\d.]+)", text)[1]) > 2
+        redis.kill()
+        time.sleep(0.5)
+        text = server.ask("GET", "/metrics")[1]
+        assert "uplift_quota_alone 1.0" in text
+        assert 'uplift_quota_failures_total{reason="refused"}' in text
 
 
 def test_all_that_is_held_is_closed(bundle, points, tmp_path):

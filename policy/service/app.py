@@ -6,17 +6,19 @@ import itertools
 import logging
 import types
 import uuid
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
-from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload
+from policy.quota import SharedQuota
+from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload, Reloaded
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
@@ -34,13 +36,6 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _LOCAL = ("127.0.0.1", "::1", "localhost", None)
-
-
-class Closeable(Protocol):
-    """Something that has work to do at the end."""
-
-    def close(self) -> None:
-        """Do it."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +67,18 @@ class Service:
     load : reads a bundle's engine, as the service wants it
     bundle : that is served; read when the service is made
     shadow : a second bundle that decides beside it and is logged, and never acts
-    log, events : where decisions and outcomes go
-    held : what is closed at the end: these logs, the shadow's, a shared quota
+    logs : where ``decisions`` and ``events`` go, and what the ``shadow`` decides
+    archiver : makes Parquet of them
+    quota : shared with other instances
     """
 
     load: Callable[[Path], DecisionEngine]
     bundle: Path
     settings: Settings = field(default_factory=Settings)
     shadow: DecisionEngine | None = None
-    log: DecisionLog | None = None
-    events: DecisionLog | None = None
-    held: tuple[Closeable, ...] = ()
+    logs: Mapping[str, DecisionLog] = field(default_factory=dict)
+    archiver: Archiver | None = None
+    quota: SharedQuota | None = None
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
@@ -103,18 +99,19 @@ class Service:
         self._gets: dict[str, Callable[[], tuple[tuple[bytes, bytes], bytes]]] = {
             "/live": lambda: (_JSON, b'{"live":true}'),
             "/ready": self._ready,
-            "/metrics": lambda: (_TEXT, self.metrics.exposition(self.log)),
+            "/metrics": lambda: (_TEXT, self._exposition()),
             "/v1/plan": lambda: (_JSON, self._encode(self.engine.plan_about)),
             "/v1/model": lambda: (_JSON, self._encode(self.engine.model_about)),
-            "/openapi.json": lambda: (_JSON, self._encode(document())),
-            "/docs": lambda: (_HTML, page()),
+            "/openapi.json": lambda: (_JSON, self._encode(document(self.engine))),
+            "/docs": lambda: (_HTML, page(self.engine)),
         }
         self._paths = self._posts.keys() | self._gets.keys()
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
-        for one in self.held:
-            one.close()
+        for one in (*self.logs.values(), self.archiver, self.quota):
+            if one is not None:
+                one.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the protocol of ASGI."""
@@ -226,12 +223,13 @@ class Service:
 
     def _outcome(self, body: bytes) -> bytes:
         event = self._event(body)
-        if self.events is None:
+        events = self.logs.get("events")
+        if events is None:
             raise Problem(404, "no outcomes are taken here; start the service with --log.")
         record = {"session_id": event.session_id, "page": event.page, "position": event.position}
         if event.event_id is not None:
             record["event_id"] = event.event_id
-        if not self.events.append(record | event.values):
+        if not events.append(record | event.values):
             retry = ((b"retry-after", b"1"),)
             raise Problem(503, "the event could not be kept; send it again.", retry)
         return self._encode(Accepted(accepted=True))
@@ -243,7 +241,10 @@ class Service:
         engine = self.load(bundle)
         self.engine, self.bundle = engine, bundle
         self._known = len(engine.features)
-        return self._encode({"plan_version": engine.plan_version})
+        return self._encode(Reloaded(engine.plan_version))
+
+    def _exposition(self) -> bytes:
+        return self.metrics.exposition(self.logs, self.archiver, self.quota)
 
     def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
         if self.draining:

@@ -95,6 +95,12 @@ def changed(point, **features):
     return point | {"features": point["features"] | features}
 
 
+def asked(point, **features):
+    """Return a point with the features that the page asks for, place left out, and others."""
+    needed = {k: v for k, v in point["features"].items() if k not in ("page", "position")}
+    return point | {"features": needed | features}
+
+
 @pytest.mark.parametrize(
     ("status", "words", "body"),
     [
@@ -105,6 +111,7 @@ def changed(point, **features):
         (422, "out of range", lambda p: b'{"features": {"f_x": 1e999}}'),
         (422, "unknown field `more`", lambda p: p | {"more": 1}),
         (422, r"the features \['f_new'\] are not", lambda p: changed(p, f_new=1.0)),
+        (422, r"the features \['f_new'\] are not", lambda p: asked(p, f_new=1.0)),
         (422, "is missing", lambda p: p | {"features": {}}),
         (422, "expects a number", lambda p: changed(p, f_clicks_20="many")),
         (422, "length <= 1000", lambda p: changed(p, f_clicks_20="x" * 2000)),

@@ -35,6 +35,7 @@ _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+_PLACE = ("page", "position")
 _LOCAL = ("127.0.0.1", "::1", "localhost", None)
 
 
@@ -82,7 +83,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
-        self._known = len(self.engine.features)
+        self._known = _count(self.engine)
         self._boot, self._number = uuid.uuid4().hex[:8].encode(), itertools.count(1)
         self._waiting = 0
         self._point = msgspec.json.Decoder(Point).decode
@@ -203,9 +204,9 @@ class Service:
 
     def _decided(self, point: Point) -> Decision:
         begin, features = perf_counter(), point.features
-        if len(features) > self._known:  # fewer are told of by the engine
-            raise self._unknown(features)
         features["page"], features["position"] = point.page, point.position
+        if len(features) > self._known:  # of fewer the engine tells which is missing
+            raise self._unknown(features)
         if point.user_id is not None:
             features["user_id"] = point.user_id
         decision = self.engine.decide(features, session=point.session_id, state=point.state)
@@ -216,8 +217,8 @@ class Service:
         return decision
 
     def _unknown(self, features: dict[str, Any]) -> Problem:
-        known = set(self.engine.features)
-        more = sorted(features.keys() - known)[:5]
+        known = {*self.engine.features}
+        more = sorted(features.keys() - known - {*_PLACE})[:5]
         told = sorted(known)[:20]
         return Problem(422, f"the features {more} are not the model's; it knows {told}.")
 
@@ -240,7 +241,7 @@ class Service:
         bundle = self.bundle if asked is None else Path(asked)
         engine = self.load(bundle)
         self.engine, self.bundle = engine, bundle
-        self._known = len(engine.features)
+        self._known = _count(engine)
         return self._encode(Reloaded(engine.plan_version))
 
     def _exposition(self) -> bytes:
@@ -256,6 +257,11 @@ class Service:
         if given is not None and len(given) <= 100 and given.replace(b"-", b"").isalnum():
             return given
         return b"%s-%x" % (self._boot, next(self._number))
+
+
+def _count(engine: DecisionEngine) -> int:
+    """Return how many features a point has, its place among them."""
+    return len({*engine.features, *_PLACE})
 
 
 async def _soon(receive: Receive, seconds: float) -> dict[str, Any]:

@@ -91,7 +91,8 @@ class Service:
         self._event = msgspec.json.Decoder(Event).decode
         self._reload = msgspec.json.Decoder(Reload).decode
         self._encode = msgspec.json.Encoder().encode
-        self._posts: dict[str, Callable[[bytes], bytes]] = {
+        self._reloading = asyncio.Lock()
+        self._posts: dict[str, Callable[[bytes], bytes | Awaitable[bytes]]] = {
             "/v1/decide": self._decide,
             "/v1/decide_many": self._decide_many,
             "/v1/outcome": self._outcome,
@@ -154,7 +155,10 @@ class Service:
             raise Problem(429, "too many requests at once; try again in a second.", retry)
         body = await self._body(headers, receive)
         try:
-            return _JSON, post(body), 202 if path == "/v1/outcome" else 200, ()
+            told = post(body)
+            if not isinstance(told, bytes):
+                told = await told
+            return _JSON, told, 202 if path == "/v1/outcome" else 200, ()
         except msgspec.ValidationError as error:
             raise Problem(422, f"the body does not fit: {error}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -235,11 +239,15 @@ class Service:
             raise Problem(503, "the event could not be kept; send it again.", retry)
         return self._encode(Accepted(accepted=True))
 
-    def _reloaded(self, body: bytes) -> bytes:
-        """Take another bundle into service, once it is read whole; else keep the old one."""
+    async def _reloaded(self, body: bytes) -> bytes:
+        """Take another bundle into service, once it is read whole; else keep the old one.
+
+        It is read in a thread, while decisions go on.
+        """
         asked = self._reload(body or b"{}").bundle
-        bundle = self.bundle if asked is None else Path(asked)
-        engine = self.load(bundle)
+        async with self._reloading:
+            bundle = self.bundle if asked is None else Path(asked)
+            engine = await asyncio.to_thread(self.load, bundle)
         self.engine, self.bundle = engine, bundle
         self._known = _count(engine)
         return self._encode(Reloaded(engine.plan_version))

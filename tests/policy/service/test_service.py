@@ -1,5 +1,6 @@
 """The service as its callers, its owner and its enemies meet it."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -178,14 +179,10 @@ def test_a_body_that_never_comes_is_given_up(bundle):
     told = []
 
     async def receive():
-        import asyncio
-
         await asyncio.sleep(10)
 
     async def send(message):
         told.append(message)
-
-    import asyncio
 
     scope = {"type": "http", "method": "POST", "path": "/v1/decide", "headers": []}
     asyncio.run(service(scope, receive, send))
@@ -193,8 +190,6 @@ def test_a_body_that_never_comes_is_given_up(bundle):
 
 
 def test_more_than_the_house_holds_is_turned_away(bundle):
-    import asyncio
-
     service = build_service(bundle)
     service._waiting = service.settings.most_waiting
     told = []
@@ -229,6 +224,33 @@ def test_reload_is_atomic_and_for_the_owner(server, bundle, points, tmp_path):
     status, answer, _ = server.ask("POST", "/admin/reload", {"bundle": str(other)}, bearer)
     assert status == 200
     assert answer["plan_version"] == server.ask("GET", "/ready")[1]["plan_version"]
+
+
+def test_decisions_go_on_while_a_bundle_is_read(bundle, points):
+    service, order = build_service(bundle), []
+    engine, load = service.engine, service.load
+
+    def slowly(path):
+        time.sleep(0.3)
+        return load(path)
+
+    async def reload():
+        await service._reloaded(b"{}")
+        order.append("reloaded")
+
+    async def decide():
+        await asyncio.sleep(0.05)
+        service._decided(msgspec.convert(points[0], Point))
+        assert service.engine is engine
+        order.append("decided")
+
+    async def both():
+        await asyncio.gather(reload(), decide())
+
+    service.load = slowly
+    asyncio.run(both())
+    assert order == ["decided", "reloaded"]
+    assert service.engine is not engine
 
 
 def test_without_a_token_there_is_no_admin(bundle):
@@ -320,7 +342,7 @@ def test_the_rate_may_be_the_plans_and_changes_with_it(bundle, points, feed_log,
     assert sum(service._decided(point).arm for point in fresh) == 1
     with pytest.raises(InputError, match="budget is given in 'share'"):
         service.load(bundle)
-    service._reloaded(json.dumps({"bundle": str(bundles[50_000.0])}).encode())
+    asyncio.run(service._reloaded(json.dumps({"bundle": str(bundles[50_000.0])}).encode()))
     time.sleep(0.01)
     assert sum(service._decided(point).arm for point in fresh) > 20
     service.close()

@@ -17,61 +17,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from policy.rates import Rates
+from policy.redis_bucket import BURST_PERIODS, Gone, RedisBucket, RedisClient, Unclear
 from uplift.errors import InputError
 
 __all__ = ["SharedQuota"]
 
-_LEASE = """
-local now = redis.call('TIME')
-now = now[1] + now[2] / 1e6
-local wanted, back, returns = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
-local windows = #ARGV - 5
-local seconds = 86400 / windows
-local function rate(t) return tonumber(ARGV[6 + math.floor(t / seconds) % windows]) end
-local burst = math.max(1, ARGV[4] * rate(now))
-local debt = ARGV[5] * math.max(rate(now), rate(now - ARGV[5]))
-local tokens, at = -debt, now
-local known = redis.call('HMGET', KEYS[1], 'tokens', 'at')
-if known[1] then
-  tokens, at = tonumber(known[1]), math.max(tonumber(known[2]), now - 86400)
-end
-if returns then
-  tokens = math.min(tokens, -debt)
-end
-tokens = tokens + back
-while at < now do
-  local till = math.min(now, (math.floor(at / seconds) + 1) * seconds)
-  if till <= at then till = now end  -- the window's end, rounded to its begin
-  tokens = math.min(burst, tokens + rate(at) * (till - at))
-  at = till
-end
-tokens = math.min(burst, tokens)
-local granted = math.max(0, math.min(wanted, tokens))
-redis.call('HSET', KEYS[1], 'tokens', tostring(tokens - granted), 'at', string.format('%.6f', now))
-redis.call('EXPIRE', KEYS[1], 86400)
-return {tostring(granted), string.format('%.6f', now)}
-"""
-"""Refill by the server's clock, take back, grant: one step that nothing comes between."""
-
-BURST_PERIODS = 2.0
-DEBT_PERIODS = 2.0
-"""What a new bucket owes: what instances may hold, or a jump of Redis' clock may add, at most."""
-
 GROWTH = 1.3
 """So many times what was asked for in the last period is leased for the next."""
-
-
-class RedisClient(Protocol):
-    """What is used of `redis.Redis`."""
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script."""
-
-    def close(self) -> None:
-        """Let go of connections."""
 
 
 class SharedQuota:
@@ -112,12 +66,11 @@ class SharedQuota:
                 f"{instances} instances, a period of {period} s; expected at least 1 instance, a "
                 "period above 0."
             )
-        self._key, self._instances, self._period = key, instances, period
+        self._instances, self._period = instances, period
         self._rates, self._lock, self._stop = Rates.of(rate), threading.Lock(), threading.Event()
         self._held, self._asked = 0.0, 0.0
-        self._client = (connect or _connected)(url, 2 * period)
+        self._bucket = RedisBucket(url, key, period, connect)
         self._refused_since: float | None = None
-        self._ahead = time.time() - time.monotonic()  # of Redis' clock, once it is known
         self.leases, self.failures = 0, Counter[str]()
         self._thread = threading.Thread(target=self._run, name="shared-quota", daemon=True)
         self._thread.start()
@@ -142,7 +95,7 @@ class SharedQuota:
     @property
     def rate(self) -> float:
         """Requests per second of all instances together, now."""
-        return self._rates.at(self._ahead + time.monotonic())
+        return self._rates.at(self._bucket.now)
 
     def set_rate(self, rate: float | Rates) -> None:
         """Refill at another rate from now on, as when another plan comes into service."""
@@ -161,10 +114,10 @@ class SharedQuota:
             with self._lock:
                 back, self._held = self._held, 0.0
             if not self.is_alone:
-                self._lease(0.0, back)
-        except (_Gone, _Unclear):
+                self._bucket.lease(0.0, back, self._rates, returns=False)
+        except (Gone, Unclear):
             pass
-        self._client.close()
+        self._bucket.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -179,12 +132,13 @@ class SharedQuota:
             back = 0.0 if self.is_alone else self._held
             self._held -= back
         try:
-            granted = self._lease(GROWTH * asked + 1.0, back)
-        except _Gone as error:
+            wanted = GROWTH * asked + 1.0
+            granted = self._bucket.lease(wanted, back, self._rates, returns=self.is_alone)
+        except Gone as error:
             self.failures[str(error)] += 1
             self._go_on_alone(now)
             return
-        except _Unclear as error:  # what was to be handed back may be with Redis already
+        except Unclear as error:  # what was to be handed back may be with Redis already
             self.failures[str(error)] += 1
             return
         with self._lock:
@@ -204,63 +158,3 @@ class SharedQuota:
             with self._lock:
                 self._held = 0.0
         self._refused_since = now
-
-    def _lease(self, wanted: float, back: float) -> float:
-        from redis.exceptions import RedisError
-
-        told = (wanted, back, int(self.is_alone), BURST_PERIODS * self._period)
-        debt = DEBT_PERIODS * self._period
-        try:
-            granted, now = self._client.eval(
-                _LEASE, 1, self._key, *told, debt, *self._rates.by_window
-            )
-        except (RedisError, OSError) as error:
-            raise _named(error) from error
-        self._ahead = float(now) - time.monotonic()
-        return float(granted)
-
-
-class _Gone(Exception):
-    """Redis refuses, whoever asks."""
-
-
-class _Unclear(Exception):
-    """Redis is slow or silent, or refuses this instance: the others may have it still."""
-
-
-def _connected(url: str, timeout: float) -> RedisClient:
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise InputError("a shared quota needs the package redis; install it.") from error
-    client: RedisClient = Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client
-
-
-def _named(error: Exception) -> _Gone | _Unclear:
-    """Tell what is gone for all from what may be so for this instance alone, by name."""
-    from redis import exceptions
-
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ConnectionRefusedError):
-        cause = cause.__cause__ or cause.__context__
-    if cause is not None or "refused" in str(error).lower():
-        return _Gone("refused")
-    word = str(error).partition(" ")[0]
-    name = word if word.isalpha() and word.isupper() else type(error).__name__
-    of_this_instance = (
-        exceptions.AuthenticationError,
-        exceptions.AuthenticationWrongNumberOfArgsError,
-        exceptions.NoPermissionError,
-    )
-    said = (exceptions.ResponseError, exceptions.BusyLoadingError)
-    if isinstance(error, said) and not isinstance(error, of_this_instance):
-        return _Gone(name)
-    return _Unclear(name)

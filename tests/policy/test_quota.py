@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import pytest
 from redis_server import Redis
 
-from policy.quota import _LEASE, BURST_PERIODS, SharedQuota
+from policy.quota import SharedQuota
 from policy.rates import Rates
+from policy.redis_bucket import BURST_PERIODS, LEASE
 from uplift.errors import InputError
 
 pytestmark = pytest.mark.skipif(
@@ -318,7 +319,7 @@ def test_the_bucket_grows_by_the_rates_of_its_windows(redis):
         begin = seconds + micros / 1e6 - draw.uniform(0.0, 86_000.0)
         client.hset("key", mapping={"tokens": 0.0, "at": begin})
         told = (1e12, 0.0, 0, 1e9, 0.1)  # no burst to speak of
-        granted, now = map(float, client.eval(_LEASE, 1, "key", *told, *rates.by_window))
+        granted, now = map(float, client.eval(LEASE, 1, "key", *told, *rates.by_window))
         assert granted == pytest.approx(rates.between(begin, now), rel=1e-6, abs=1e-2)
     client.close()
 
@@ -388,5 +389,8 @@ def test_bad_numbers_are_told(redis):
             SharedQuota(redis.url, **({"rate": 1.0, "instances": 1} | bad))
     with pytest.raises(InputError, match=r"the rate is -1.0 requests per second, expected"):
         SharedQuota(redis.url, -1.0, 1)
+    for url in ("localhost", "redis://127.0.0.1:many/0"):
+        with pytest.raises(InputError, match="is no address of Redis"):
+            SharedQuota(url, 1.0, 1)
     with quota(redis) as one, pytest.raises(InputError, match="a request costs -1"):
         one.try_take(-1.0)

@@ -14,6 +14,7 @@ from uplift.arrays import FloatArray
 from uplift.clusters import Estimate, ratio_estimate
 from uplift.log import RequestLog
 from uplift.plain import to_plain
+from uplift.schema import LogSchema
 
 __all__ = ["Assessment", "assess", "baselines"]
 
@@ -81,14 +82,14 @@ class Assessment:
         }
 
 
-def baselines(log: RequestLog, share: float, position: int) -> list[Policy]:
+def baselines(schema: LogSchema, share: float, position: int | None) -> list[Policy]:
     """Return never, always, random at a share and, where pages have positions, fixed insertion."""
-    arms = range(1, log.schema.n_arms + 1)
-    each = [Always(arm=a, name=f"always_{log.schema.arms[a]}") for a in arms]
+    arms = range(1, schema.n_arms + 1)
+    each = [Always(arm=a, name=f"always_{schema.arms[a]}") for a in arms]
     policies: list[Policy] = [Never()]
     policies.extend([Always()] if len(each) == 1 else each)
     policies.append(Random(min(share, 1.0)))
-    if np.ptp(log.slot) > 0:
+    if position is not None:
         policies.append(Fixed(position=position))
     return policies
 
@@ -120,7 +121,8 @@ def assess(
     walked = {plan.name: walk(plan, log, seed)}
     spent = float((walked[plan.name] @ np.asarray(log.schema.arm_cost)).mean())
     share = spent / float(np.mean(log.schema.arm_cost[1:]))
-    policies = [plan, *baselines(log, share, fixed_position), *rivals]
+    position = fixed_position if np.ptp(log.slot) > 0 else None
+    policies = [plan, *baselines(log.schema, share, position), *rivals]
     total, done = len(policies) + sum(map(len, families.values())), 1
     for policy in policies[1:]:
         walked[policy.name] = walk(policy, log, seed)

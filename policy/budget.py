@@ -1,19 +1,30 @@
 """Budget: how many extra requests there may be, as a person says it."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 
 from policy.capacity import Capacity
 from uplift.errors import InputError
-from uplift.log import RequestLog, Windows
+from uplift.log import Windows
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "Traffic"]
 
 #: Kinds that speak of the whole traffic, not of the log.
 _SCALED = ("qps", "requests")
 Kind = Literal["qps", "qps_share", "requests", "share"]
+
+
+class Traffic(Protocol):
+    """As much of a log as a budget is of."""
+
+    @property
+    def n_pages(self) -> int:
+        """Number of page requests."""
+
+    def __len__(self) -> int:
+        """Return the number of decision points."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,13 @@ class Budget:
             return self
         return Budget(self.kind, self.amount, self.traffic_share * share)
 
-    def capacity(self, log: RequestLog, windows: Windows) -> Capacity:
+    def capacity(self, log: Traffic, windows: Windows) -> Capacity:
         """Return the requests that each window and the whole log may spend.
+
+        Parameters
+        ----------
+        log : a `RequestLog`, or what is known of one
+        windows : those of its day
 
         Raises
         ------

@@ -15,6 +15,9 @@ from uplift.files import check_writable
 from uplift.names import CalibrationMethod, LearnerName
 
 if TYPE_CHECKING:
+    from policy.batch.parts import Parts
+    from policy.bundle import Bundle
+    from policy.job import Job
     from uplift.log import RequestLog
 
 __all__ = ["app", "main"]
@@ -159,24 +162,37 @@ def fit(
     calibration: Annotated[
         CalibrationMethod, typer.Option(help="How to set the size of the uplift right.")
     ] = "isotonic",
+    memory: MemoryOption = "4GiB",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit an uplift model and measure its ranking on users held out."""
+    """Fit an uplift model and measure its ranking on users held out.
+
+    Of a log that does not fit into the memory, on as many of its users as do.
+    """
+    from policy.batch.memory import parse_memory
+    from policy.batch.parts import Parts
+    from policy.batch.sample import read_users
     from policy.bundle import Bundle, check_target
     from policy.loop import held_out_curves
     from uplift.boosting import BoostParams
     from uplift.model import UpliftModel
+    from uplift.schema import LogSchema
 
     check_target(out)
+    most = parse_memory(memory)
     with shown_stages(as_json) as stages:
-        train, test = _read_log(log, schema, stages).split(share=share, seed=seed)
+        with stages.stage("read") as step:
+            roles = LogSchema.read(schema)
+            rows, users = read_users(Parts.of(log), roles, most, step)
+        train, test = rows.split(share=share, seed=seed)
         with stages.stage("fit") as step:
             model = UpliftModel.fit(train, learner, BoostParams(seed=seed), calibration, step)
         about = held_out_curves(model, test, seed, stages)
     Bundle(model, evidence={"model": about, "fitted": {"share": share, "seed": seed}}).save(out)
     about.pop("curve")
-    say({"bundle": str(out), **(about if as_json else in_brief(about))}, as_json)
+    told = about if as_json else in_brief(about)
+    say({"bundle": str(out), "rows": len(rows), "users_read": users, **told}, as_json)
 
 
 @app.command()
@@ -232,11 +248,15 @@ def plan(
     max_per_page: Annotated[int | None, typer.Option(help="Most requests a page.")] = None,
     min_gap: Annotated[int, typer.Option(help="Least slots between two requests.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the hindsight decisions here.")] = None,
+    memory: MemoryOption = "4GiB",
     as_json: JsonOption = False,
 ) -> None:
     """Plan the requests of a scored log and put the prices into the bundle."""
     from dataclasses import replace
 
+    from policy.batch.memory import fits, parse_memory
+    from policy.batch.parts import Parts
+    from policy.batch.plan import plan_parts
     from policy.budget import Budget
     from policy.bundle import Bundle
     from policy.loop import plan_part
@@ -254,16 +274,33 @@ def plan(
         )
     budget = Budget(*next(iter(given.items())), traffic_share)  # type: ignore[arg-type]
     limits = Limits(max_per_session, max_per_page, min_gap)
-    old = Bundle.load(bundle)
-    with shown_stages(as_json) as stages, stages.stage("plan") as step:
-        table = Scores.read(scores, old.model.schema)
-        made = plan_requests(
-            table,
-            budget,
-            limits,
-            window_seconds=60 * window_minutes,
-            progress=lambda i, upper, lower: step(i, 100),
+    old, parts, most = Bundle.load(bundle), Parts.of(scores), parse_memory(memory)
+    whole = fits(parts.rows, len(parts.schema), most)
+    if out is not None and not whole:
+        raise InputError(
+            f"plan: {parts.rows:,} rows do not fit into {memory}, and --out writes decisions of "
+            "what does; raise --memory, or leave --out out."
         )
+    with shown_stages(as_json) as stages, stages.stage("plan") as step:
+        if whole:
+            table = Scores.read(scores, old.model.schema)
+            made = plan_requests(
+                table,
+                budget,
+                limits,
+                window_seconds=60 * window_minutes,
+                progress=lambda i, upper, lower: step(i, 100),
+            )
+        else:
+            made = plan_parts(
+                parts,
+                old.model.schema,
+                budget,
+                limits,
+                memory=most,
+                window_seconds=60 * window_minutes,
+                progress=step,
+            )
     if out is not None:
         write_frame(table.log.frame.assign(arm=made.arm), out)
     # What is known of the old plan is not known of this one.
@@ -284,14 +321,18 @@ def evaluate(
     job: Annotated[
         Path | None, typer.Option(help="Job file whose [gate] judges.", metavar="JOB.toml")
     ] = None,
+    memory: MemoryOption = "4GiB",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate what the bundle's plan would have earned, on users that `fit` has not seen.
 
-    Leaves with exit code 3 where the gate would hold it.
+    Leaves with exit code 3 where the gate would hold it. A log that does not fit into the memory
+    is evaluated user by user: values and requests of all policies, no curves and no gate.
     """
     from offline_eval.report import write_report
+    from policy.batch.memory import fits, parse_memory
+    from policy.batch.parts import Parts
     from policy.bundle import Bundle
     from policy.job import Job
     from policy.loop import report_on
@@ -301,6 +342,10 @@ def evaluate(
         artefact.evidence.pop("fitted", None)
     if out is not None:
         check_writable(out)
+    parts, most = Parts.of(log), parse_memory(memory)
+    if not fits(parts.rows, len(parts.schema), most):
+        _evaluate_parts(artefact, parts, schema, out, most, task, seed, as_json)
+        return
     with shown_stages(as_json) as stages:
         report = report_on(
             artefact,
@@ -314,6 +359,39 @@ def evaluate(
         write_report(report, out)
     print_summary(report, as_json, out)
     _leave_if_held(report)
+
+
+def _evaluate_parts(
+    artefact: "Bundle",
+    parts: "Parts",
+    schema: Path,
+    out: Path | None,
+    memory: int,
+    task: "Job",
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Evaluate what does not fit into memory: the values and their intervals, without the gate."""
+    import json
+
+    from policy.batch.evaluate import evaluate_parts
+    from uplift.files import atomic_file
+    from uplift.schema import LogSchema
+
+    with shown_stages(as_json) as stages, stages.stage("evaluate") as step:
+        report = evaluate_parts(
+            artefact,
+            parts,
+            LogSchema.read(schema),
+            memory=memory,
+            fixed_position=task.fixed_position,
+            seed=seed,
+            progress=step,
+        )
+    if out is not None:
+        with atomic_file(out / "report.json") as scratch:
+            scratch.write_text(json.dumps(report, indent=1, allow_nan=False))
+    print_summary(report, as_json, None)
 
 
 def _leave_if_held(report: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def find_incumbent(rules: GateRules, log: RequestLog) -> Policy | None:
     """
     if rules.bundle is not None:
         return _of_bundle(rules, log)
-    known = [p.name for p in baselines(log, 1.0, 0)] + ["purchase_probability"]
+    known = [p.name for p in baselines(log.schema, 1.0, 0)] + ["purchase_probability"]
     if rules.incumbent not in known:
         raise InputError(
             f"gate: incumbent {rules.incumbent!r} is unknown for this log; choose among {known}."

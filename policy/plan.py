@@ -27,7 +27,7 @@ from uplift.model import UpliftModel
 from uplift.plain import to_plain
 from uplift.scores import Scores
 
-__all__ = ["RequestPlan", "plan_requests"]
+__all__ = ["RequestPlan", "demand_of", "plan_requests"]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def plan_requests(
     capacity = budget.capacity(log, windows)
     gains, cost = scores.uplift if gain is None else gain, np.asarray(log.schema.arm_cost[1:])
     shrinkage = Shrinkage.of(gains, shrink) if shrink else None
-    demand, order = _demand(log, windows, gains if shrinkage is None else shrinkage(gains), cost)
+    demand, order = demand_of(log, windows, gains if shrinkage is None else shrinkage(gains), cost)
     solution = (
         solve_exact(demand, capacity, limits)
         if exact
@@ -287,7 +287,7 @@ def _check_limits(limits: Limits, log: RequestLog) -> None:
             )
 
 
-def _demand(
+def demand_of(
     log: RequestLog, windows: Windows, gain: FloatArray, cost: FloatArray
 ) -> tuple[Demand, NDArray[np.int64]]:
     """Lay out the decision points session by session; the order leads back to the log's rows."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.contract import check_columns
@@ -197,14 +197,19 @@ class RequestLog:
         shares = np.array(parts, dtype=np.float64)
         if not (shares > 0).all() or shares.sum() > 1 + 1e-9:
             raise InputError(f"split: shares are {shares.tolist()}; expected > 0, summing to <= 1.")
-        uniform = self._uniform(by or self.schema.cluster, seed)
-        part = np.searchsorted(np.cumsum(shares), uniform, side="right")
+        column = by or self.schema.cluster
+        part = self.part(shares, seed, column)
         if np.bincount(part, minlength=len(shares))[: len(shares)].min() == 0:
             raise InputError(
-                f"split: {len(np.unique(uniform))} users cannot fill {len(shares)} parts; "
-                "use a larger log."
+                f"split: {len(np.unique(self._uniform(column, seed)))} users cannot fill "
+                f"{len(shares)} parts; use a larger log."
             )
         return tuple(self.take(part == k) for k in range(len(shares)))
+
+    def part(self, shares: ArrayLike, seed: int = 0, by: str | None = None) -> IntArray:
+        """Return which part each row falls into when users are split so, (n,); see `split`."""
+        uniform = self._uniform(by or self.schema.cluster, seed)
+        return np.searchsorted(np.cumsum(shares), uniform, side="right")
 
     def windows(self, seconds: float = 3600.0) -> Windows:
         """Cut the day into windows of the given length; one window without timestamps."""

@@ -5,7 +5,7 @@ import resource
 
 from uplift.errors import InputError
 
-__all__ = ["LEAST", "parse_memory", "rows_at_once"]
+__all__ = ["LEAST", "fits", "parse_memory", "row_bytes", "rows_at_once"]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -14,6 +14,7 @@ LEAST = 1 << 29
 """Half a GiB: less holds no Python with its libraries, a model and a few rows."""
 
 _ROWS = (1 << 12, 1 << 18)
+_COPIES = 4
 _IN_FLIGHT = 4
 """Batches at once: one read, one scored (as frame and as matrix), one written."""
 
@@ -33,6 +34,16 @@ def parse_memory(text: str) -> int:
     if amount < LEAST:
         raise InputError(f"memory is {text!r}; expected at least 512MiB.")
     return amount
+
+
+def fits(rows: int, columns: int, memory: int) -> bool:
+    """Tell whether a log may be worked on as a whole: the frame, its parts and its matrices."""
+    return LEAST // 2 + rows * row_bytes(columns) <= memory
+
+
+def row_bytes(columns: int) -> int:
+    """Return what a row of so many columns takes where a log is worked on as a whole."""
+    return _COPIES * 8 * columns
 
 
 def rows_at_once(memory: int, columns: int) -> int:

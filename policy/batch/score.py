@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -50,8 +51,11 @@ class BatchScorer:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the scores of a batch's rows."""
+        arms = self._model.schema.n_arms + 1
         features = batch.select(list(self._model.encoder.names))
-        outcome = self._model.outcome_of(batch_frame(features))
+        outcome = np.empty((0, arms))
+        if batch.num_rows:
+            outcome = self._model.outcome_of(batch_frame(features))
         uplift = outcome[:, 1:] - outcome[:, :1]
         numbers = [*outcome.T.copy(), *uplift.T.copy()]
         keys = [batch.column(name).cast(self.schema.field(name).type) for name in self._keys]

@@ -106,12 +106,12 @@ def test_progress_reaches_its_end(log: RequestLog) -> None:
 
 def test_baselines_fit_the_log() -> None:
     flat = handmade(f_x=np.zeros(4))
-    assert [p.name for p in baselines(flat, 0.1, 25)] == ["never", "always", "random"]
+    assert [p.name for p in baselines(flat.schema, 0.1, None)] == ["never", "always", "random"]
     schema = replace(flat.schema, arms=("none", "a", "b"), arm_cost=(0.0, 1.0, 1.0))
     several = RequestLog.unchecked(flat.frame, schema)
-    names = [p.name for p in baselines(several, 3.0, 25)]
-    assert names == ["never", "always_a", "always_b", "random"]
-    assert baselines(several, 3.0, 25)[-1].share == 1.0
+    names = [p.name for p in baselines(several.schema, 3.0, 25)]
+    assert names == ["never", "always_a", "always_b", "random", "fixed"]
+    assert baselines(several.schema, 3.0, None)[-1].share == 1.0
 
 
 def test_a_refused_plan_has_no_numbers_at_all(log: RequestLog) -> None:

@@ -1,0 +1,333 @@
+"""Plan the requests of scores of any size.
+
+All sessions are planned in hindsight, streaming, with the certificate of all; the rule that a
+service takes, which needs sessions in memory, is tuned on some of them: prices for a share of the
+sessions at that share of the budget are those of all, up to the noise of the sample.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from policy.batch.buckets import Buckets, bucket_count, scratch_folder
+from policy.batch.memory import rows_at_once
+from policy.batch.overlap import overlapped
+from policy.batch.parts import Parts
+from policy.budget import Budget
+from policy.plan import RequestPlan, demand_of, plan_requests
+from policy.planner.decomposition import solve_stream
+from policy.planner.narrowing import Source
+from policy.planner.result import Solution
+from policy.planner.rows import Rows
+from policy.planner.shards import DemandShards, ShardSource
+from policy.problem import Demand, Limits
+from uplift.errors import InputError
+from uplift.hashing import hash_keys, hash_uniform
+from uplift.log import RequestLog, Windows
+from uplift.parquet import batch_frame
+from uplift.schema import LogSchema
+from uplift.scores import Scores
+
+__all__ = ["Counts", "DemandRows", "plan_parts", "plan_source"]
+
+_SAMPLE_POINTS = 2_000_000
+_SAMPLE_BYTES = 1_000
+"""Memory that a decision point takes while the rule is tuned on it."""
+_ROW_BYTES = 200
+_SAMPLE_SEED = 0x5E5510
+"""Of the hash that picks sessions; not one that users are split by."""
+_GROUP_ROWS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a budget must know of a log that is not in memory; those of shards add.
+
+    Attributes
+    ----------
+    points, n_pages : decision points; page requests
+    first, last : microseconds since 1970 of the first and the last, where there are times
+    """
+
+    points: int
+    n_pages: int
+    first: int | None
+    last: int | None
+
+    def __len__(self) -> int:
+        return self.points
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Join two shards of whole sessions."""
+        firsts = [t for t in (self.first, other.first) if t is not None]
+        lasts = [t for t in (self.last, other.last) if t is not None]
+        return Counts(
+            self.points + other.points,
+            self.n_pages + other.n_pages,
+            min(firsts, default=None),
+            max(lasts, default=None),
+        )
+
+    def windows(self, seconds: float, schema: LogSchema) -> Windows:
+        """Return the windows of a day that the log spans; their index is of no rows here."""
+        frame = pd.DataFrame()
+        if self.first is not None:
+            times = np.array([self.first, self.last], dtype="datetime64[us]")
+            frame = pd.DataFrame({"timestamp": times})
+        return RequestLog.unchecked(frame, schema).windows(seconds)
+
+
+class DemandRows:
+    """Batches of scores to the columns that planning needs.
+
+    Parameters
+    ----------
+    schema : roles of the scored log
+    columns : of the scores
+    window_seconds : length of a window
+    sample_share : share of the sessions that the rule is tuned on
+    """
+
+    def __init__(
+        self, schema: LogSchema, columns: pa.Schema, window_seconds: float, sample_share: float
+    ) -> None:
+        self._schema, self._seconds, self.sample_share = schema, window_seconds, sample_share
+        needed = [f"outcome_{arm}" for arm in schema.arms]
+        missing = [c for c in needed if c not in columns.names]
+        if missing:
+            raise InputError(
+                f"the scores have no column {missing[0]!r}; write them with `request-uplift score` "
+                "and the same model."
+            )
+        places = ("session_id", "timestamp", "page", "position")
+        self._own = [c for c in (*places, *needed) if c in columns.names]
+        self.columns = columns.names
+        self.gains = [f"gain_{a}" for a in range(1, schema.n_arms + 1)]
+
+    def __call__(self, batch: pa.RecordBatch, before: int = 0) -> pa.RecordBatch:
+        """Return the demand of some rows; `before` is how many there were, to number rows by."""
+        log = RequestLog.unchecked(batch_frame(batch.select(self._own)), self._schema)
+        outcome = log.frame[[f"outcome_{arm}" for arm in self._schema.arms]].to_numpy(np.float64)
+        if not np.isfinite(outcome).all():
+            raise InputError("the scores hold outcomes that are not finite; score the log anew.")
+        time = np.zeros(len(log), np.int64)
+        if "timestamp" in log.frame:
+            time = log.frame["timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
+        columns = {
+            "session": self._session(log, before).view(np.int64),
+            "window": log.windows(self._seconds).index.astype(np.int32),
+            "page": log.page.astype(np.int32),
+            "slot": log.slot.astype(np.int64),
+            "time": time,
+        }
+        for name, gain in zip(self.gains, (outcome[:, 1:] - outcome[:, :1]).T, strict=True):
+            columns[name] = gain.astype(np.float32)
+        return pa.RecordBatch.from_pydict(columns)
+
+    def sampled(self, batch: pa.RecordBatch, demand: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows, as they are scored, of the sessions that the rule is tuned on."""
+        session = demand.column("session").to_numpy()
+        return batch.filter(pa.array(hash_uniform(session, _SAMPLE_SEED) < self.sample_share))
+
+    def _session(self, log: RequestLog, before: int) -> np.ndarray:
+        if "session_id" in log.frame:
+            return log.session_key
+        return hash_keys(np.arange(before, before + len(log)))
+
+
+def sort_sessions(table: pa.Table) -> tuple[pa.Table, Counts]:
+    """Put rows of whole sessions in their order by slot and time; count them."""
+    session, page, slot, time = (
+        table[name].to_numpy() for name in ("session", "page", "slot", "time")
+    )
+    order = np.lexsort((time, slot, session))
+    session, page = session[order], page[order]
+    turns = (session[1:] != session[:-1]) | (page[1:] != page[:-1])
+    counts = Counts(len(order), 1 + int(turns.sum()), int(time.min()), int(time.max()))
+    return table.take(pa.array(order)).drop_columns("time"), counts
+
+
+def plan_parts(
+    parts: Parts,
+    schema: LogSchema,
+    budget: Budget,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    *,
+    memory: int,
+    window_seconds: float = 3600.0,
+    gap: float = 1e-4,
+    progress: Callable[[int, int], None] | None = None,
+) -> RequestPlan:
+    """Plan scores of any size in bounded memory.
+
+    Parameters
+    ----------
+    parts : scores of `score_parts`
+    schema : of their model
+    budget, limits, window_seconds, gap : as in `plan_requests`
+    memory : bytes that the job may take
+    progress : called with (rows read, rows in all), then with the passes
+
+    Raises
+    ------
+    InputError
+        The scores lack columns or hold no rows, or the budget does not fit them.
+    """
+    if not parts.rows:
+        raise InputError(f"{str(parts.folder)!r} holds no rows; score a log that does.")
+    points = min(_SAMPLE_POINTS, memory // _SAMPLE_BYTES)
+    rows_of = DemandRows(schema, parts.schema, window_seconds, points / parts.rows)
+    with scratch_folder() as folder:
+        files, counts = _laid_out(parts, rows_of, folder, memory, progress)
+        if "timestamp" not in parts.schema.names:
+            counts = replace(counts, first=None, last=None)
+        sample = Scores.read(folder / "sample", schema)
+        windows = counts.windows(window_seconds, schema)
+        shards = DemandShards(files, rows_of.gains, schema.arm_cost[1:], len(windows.start))
+        return plan_source(
+            lambda some, rows: ShardSource(shards, some, limits, rows),
+            sample,
+            counts,
+            budget,
+            limits,
+            window_seconds=window_seconds,
+            gap=gap,
+            progress=progress,
+        )
+
+
+def plan_source(
+    source: Callable[[Demand, Rows], Source],
+    sample: Scores,
+    counts: Counts,
+    budget: Budget,
+    limits: Limits,
+    *,
+    window_seconds: float,
+    gap: float = 1e-4,
+    progress: Callable[[int, int], None] | None = None,
+) -> RequestPlan:
+    """Plan sessions wherever they are, with a rule that is tuned on a sample of them.
+
+    Parameters
+    ----------
+    source : makes the source of passes from the sample's demand and the budget's rows
+    sample : scores of some of the sessions
+    counts : of all
+    budget, limits, window_seconds, gap : as in `plan_requests`
+    progress : called with the passes that were made, and a hundred
+    """
+    share = len(sample.log) / len(counts)
+    windows = counts.windows(window_seconds, sample.log.schema)
+    capacity = budget.capacity(counts, windows)
+    plan = plan_requests(
+        sample,
+        budget.of_part(share),
+        limits,
+        window_seconds=window_seconds,
+        gap=max(gap, 1e-3),
+    )
+    of_sample = sample.log.windows(window_seconds)
+    cost = np.asarray(sample.log.schema.arm_cost[1:])
+    some = demand_of(sample.log, of_sample, sample.uplift, cost)[0]
+    rows = Rows.of(capacity, some)
+    solution = solve_stream(
+        source(some, rows),
+        some,
+        rows,
+        limits,
+        share=share,
+        gap=gap,
+        progress=None if progress is None else lambda i, upper, lower: progress(i, 100),
+    )
+    return _for_all(plan, solution, budget, capacity.window, len(counts), share)
+
+
+def _for_all(
+    plan: RequestPlan,
+    solution: Solution,
+    budget: Budget,
+    capacity: Any,
+    points: int,
+    share: float,
+) -> RequestPlan:
+    """Put the hindsight plan of all sessions in the place of the sample's."""
+    wider = plan.sensitivity
+    if wider is not None:
+        wider = replace(
+            wider,
+            requests=wider.requests / share,
+            gain=wider.gain / share,
+            marginal=wider.marginal / share,
+        )
+    return replace(
+        plan,
+        budget=budget,
+        capacity=capacity,
+        spend=solution.spend,
+        gain=solution.gain,
+        upper_bound=solution.upper_bound,
+        gap=solution.gap,
+        decision_points=points,
+        iterations=solution.iterations,
+        reason=solution.reason,
+        rule_spend=plan.rule_spend / share,
+        rule_gain=plan.rule_gain / share,
+        as_logged=plan.as_logged / share,
+        sensitivity=wider,
+        arm=None,
+    )
+
+
+def _laid_out(
+    parts: Parts,
+    rows_of: DemandRows,
+    folder: Path,
+    memory: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Path], Counts]:
+    """Write the demand session by session, and the sample; return the files of the first."""
+    at_once, done = rows_at_once(memory, len(parts.schema.names) + 8), 0
+    (folder / "sample").mkdir()
+    with (
+        Buckets(folder, "session", bucket_count(parts.rows, _ROW_BYTES, memory)) as buckets,
+        pq.ParquetWriter(folder / "sample" / "rows.parquet", parts.schema) as sample,
+    ):
+
+        def worked(item: tuple[int, pa.RecordBatch]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+            before, batch = item
+            demand = rows_of(batch, before)
+            return demand, rows_of.sampled(batch, demand)
+
+        def put(made: tuple[pa.RecordBatch, pa.RecordBatch]) -> None:
+            nonlocal done
+            buckets.add(made[0])
+            sample.write_batch(made[1])
+            done += made[0].num_rows
+            if progress is not None:
+                progress(done, parts.rows)
+
+        overlapped(_numbered(parts, at_once), worked, put)
+    counts = [_sort_file(path) for path in buckets.paths()]
+    return buckets.paths(), sum(counts[1:], counts[0])
+
+
+def _numbered(parts: Parts, rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield all rows, so many at once, with the number of those before."""
+    before = 0
+    for part in parts.parts:
+        for batch in part.batches(rows, parts.schema.names):
+            yield before, batch
+            before += batch.num_rows
+
+
+def _sort_file(path: Path) -> Counts:
+    table, counts = sort_sessions(pq.read_table(path))
+    pq.write_table(table, path, row_group_size=_GROUP_ROWS, compression="lz4")
+    return counts

@@ -1,15 +1,16 @@
 """One decision over HTTP, beside the same server with an empty handler and beside FastAPI.
 
-    python benchmarks/serve.py [SECONDS [ROUNDS]]
+    python benchmarks/serve.py [SECONDS [ROUNDS]] [--minutes N]
 
 The bundle of `decide.py` (two boosters of 100 trees of depth 6, 30 features) behind uvicorn with
 httptools; 32 connections of wrk, each side for some seconds in turns; medians over the rounds.
 FastAPI checks the body with pydantic and calls `inplace_predict` twice; left out, with the reason,
-where it is not installed. Needs wrk (a system package).
+where it is not installed. With --minutes, mixed load on the command itself instead (`soak.py`).
+Needs wrk (a system package).
 """
 
+import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from decide import made
+from soak import loaded, soak
 
 SERVERS = {
     "ours": """
@@ -84,26 +86,32 @@ local bodies = {{{bodies}}}
 local at = 0
 request = function()
   at = at % #bodies + 1
-  return wrk.format(nil, nil, nil, bodies[at])
+  return wrk.format(nil, "/v1/decide", nil, bodies[at])
 end
 """
 
 
-def main(seconds: int = 5, rounds: int = 5) -> None:
+def main(seconds: int = 5, rounds: int = 5, minutes: int = 0) -> None:
     if shutil.which("wrk") is None:
         print("skipped: wrk is not installed")
         return
     folder = Path(tempfile.mkdtemp())
     _, rows = made(folder / "bundle")
-    script = folder / "post.lua"
-    script.write_text(SCRIPT.format(bodies=",".join(bodies(rows))))
+    points, script = bodies(rows), folder / "post.lua"
+    script.write_text(SCRIPT.format(bodies=",".join(json.dumps(json.dumps(p)) for p in points)))
+    if minutes:
+        process, port = started(SERVERS["ours, logging"], folder / "bundle")
+        peak, *_ = loaded(port, script, seconds)
+        process.kill()
+        soak(folder / "bundle", points, folder, minutes, peak)
+        return
     running = {name: started(app, folder / "bundle") for name, app in SERVERS.items()}
     found: dict[str, list[tuple[float, float]]] = {}
     try:
         for _ in range(rounds):
             for name, server in running.items():
                 if server is not None:
-                    found.setdefault(name, []).append(loaded(server[1], script, seconds))
+                    found.setdefault(name, []).append(measured(server[1], script, seconds))
     finally:
         for server in running.values():
             if server is not None:
@@ -111,16 +119,16 @@ def main(seconds: int = 5, rounds: int = 5) -> None:
     told(found)
 
 
-def bodies(rows, count: int = 200) -> list[str]:
-    """Return bodies as Lua strings."""
+def bodies(rows, count: int = 200) -> list[dict]:
+    """Return bodies of decisions."""
     some = rows.take(np.arange(count)).frame
     features = [c for c in some if str(c).startswith(("f_", "c_"))]
-    texts = []
+    points = []
     for _, row in some.iterrows():
         known = {c: None if row[c] != row[c] else row[c] for c in features}
         place = {c: int(row[c]) for c in ("session_id", "page", "position")}
-        texts.append(json.dumps(json.dumps({"features": known, **place})))
-    return texts
+        points.append({"features": known, **place})
+    return points
 
 
 def started(app: str, bundle: Path) -> tuple[subprocess.Popen, int] | None:
@@ -140,19 +148,12 @@ def started(app: str, bundle: Path) -> tuple[subprocess.Popen, int] | None:
     return process, int(line)
 
 
-def loaded(port: int, script: Path, seconds: int) -> tuple[float, float]:
+def measured(port: int, script: Path, seconds: int) -> tuple[float, float]:
     """Return requests per second and the 99th percentile in milliseconds."""
-    url = f"http://127.0.0.1:{port}/v1/decide"
-    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    text = done.stdout
-    if done.returncode:
-        raise SystemExit(f"wrk failed: {text}{done.stderr}")
-    if "Non-2xx" in text:
-        raise SystemExit(f"a server refuses: {text}")
-    p99, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
-    return rate, float(p99) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+    rate, _, p99, failed = loaded(port, script, seconds)
+    if failed:
+        raise SystemExit(f"a server refuses, or fails, {failed} requests")
+    return rate, p99
 
 
 def told(found: dict[str, list[tuple[float, float]]]) -> None:
@@ -165,4 +166,8 @@ def told(found: dict[str, list[tuple[float, float]]]) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seconds", nargs="?", type=int, default=5)
+    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    parser.add_argument("--minutes", type=int, default=0)
+    main(**vars(parser.parse_args()))

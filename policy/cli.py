@@ -462,8 +462,16 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     log: Annotated[Path | None, typer.Option(help="Folder to log decisions to.")] = None,
     fsync: Annotated[Fsync, typer.Option(help="When the log is synced.")] = "interval",
+    segment_mb: Annotated[
+        float, typer.Option(help="Megabytes of the log that become one Parquet file.", min=0.001)
+    ] = 64.0,
     explore: Annotated[float, typer.Option(help="Share of decisions at random.")] = 0.0,
-    qps: Annotated[float | None, typer.Option(help="Most extra requests per second.")] = None,
+    qps: Annotated[
+        str | None,
+        typer.Option(
+            help="Most extra requests per second; A,B,... by part of the UTC day; or plan."
+        ),
+    ] = None,
     redis: Annotated[str | None, typer.Option(help="Redis that instances share them in.")] = None,
     instances: Annotated[int, typer.Option(help="Instances that share them.", min=1)] = 1,
     shadow: Annotated[
@@ -485,6 +493,7 @@ def serve(
         bundle,
         log=log,
         fsync=fsync,
+        segment_mb=segment_mb,
         explore=explore,
         qps=qps,
         redis=redis,
@@ -498,6 +507,19 @@ def serve(
         print(f"serving plan {service.engine.plan_version} on http://{address}:{taken}", flush=True)
 
     listen(service, host, port, ready=ready)
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to export.", metavar="BUNDLE")],
+    mlflow: Annotated[Path, typer.Option(help="MLflow model to write.", metavar="DIR")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the bundle's model as an MLflow model, which scores as `score` does."""
+    from policy.export import export_mlflow
+
+    export_mlflow(bundle, mlflow)
+    say({"model": str(mlflow)}, as_json)
 
 
 @app.command()

@@ -1,62 +1,31 @@
 """SharedQuota: one QPS budget for many instances, by leases from a token bucket in Redis.
 
-The bucket's tokens grow at the budget's rate by Redis' own clock. An instance leases what it will
-need in the next instant, decides from that without a call, and hands back what is left:
+The bucket's tokens grow at the budget's rate, by Redis' own clock, which also decides the window of
+the day. An instance leases what it will need in the next instant, decides from that without a
+call, and hands back what is left:
 
-    granted_total(t) <= rate t        whatever instances, clocks and crashes do
+    granted_total(t) <= integral of rate to t        whatever instances, clocks and crashes do
 
 A bucket that is new, or that an instance comes back to after it went on alone, is in debt for what
-instances may still hold. Where Redis refuses connections it is gone for all: each instance goes on
-with its share of the rate, ``rate / instances``. Silence may mean that only this instance is cut
-off: then it spends what it holds, and no more.
+instances may still hold. Where Redis refuses, by its connection or by an error (a replica that may
+not be written to, a server that loads or is out of memory), it is gone for all: each instance goes
+on with its share of the rate, ``rate / instances``. Silence, or a refusal of this instance's
+credentials, may mean that it alone is cut off: then it spends what it holds, and no more.
 """
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
 
+from policy.rates import Rates
+from policy.redis_bucket import BURST_PERIODS, Gone, RedisBucket, RedisClient, Unclear
 from uplift.errors import InputError
 
 __all__ = ["SharedQuota"]
 
-_LEASE = """
-local now = redis.call('TIME')
-now = now[1] + now[2] / 1e6
-local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local wanted, back = tonumber(ARGV[3]), tonumber(ARGV[4])
-local tokens, at = -tonumber(ARGV[5]), now
-local known = redis.call('HMGET', KEYS[1], 'tokens', 'at')
-if known[1] then
-  tokens, at = tonumber(known[1]), tonumber(known[2])
-end
-if ARGV[6] == '1' then
-  tokens = math.min(tokens, -tonumber(ARGV[5]))
-end
-tokens = math.min(burst, tokens + rate * math.max(0, now - at) + back)
-local granted = math.max(0, math.min(wanted, tokens))
-redis.call('HSET', KEYS[1], 'tokens', tostring(tokens - granted), 'at', string.format('%.6f', now))
-redis.call('EXPIRE', KEYS[1], 86400)
-return tostring(granted)
-"""
-"""Refill by the server's clock, take back, grant: one step that nothing comes between."""
-
-BURST_PERIODS = 2.0
-DEBT_PERIODS = 2.0
-"""What a new bucket owes: what instances may hold, or a jump of Redis' clock may add, at most."""
-
 GROWTH = 1.3
 """So many times what was asked for in the last period is leased for the next."""
-
-
-class RedisClient(Protocol):
-    """What is used of `redis.Redis`."""
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script."""
-
-    def close(self) -> None:
-        """Let go of connections."""
 
 
 class SharedQuota:
@@ -65,11 +34,16 @@ class SharedQuota:
     Parameters
     ----------
     url : of Redis, such as ``redis://127.0.0.1:6379/0``
-    rate : requests per second of all instances together
+    rate : requests per second of all instances together, or by window of the day
     instances : number of instances that share the rate; for when Redis is gone
     key : of the bucket
     period : seconds between two leases
     connect : makes the client; `redis.Redis.from_url` with short timeouts by default
+
+    Attributes
+    ----------
+    leases : that Redis granted
+    failures : leases that failed, by what Redis or the network said
 
     Raises
     ------
@@ -80,24 +54,24 @@ class SharedQuota:
     def __init__(
         self,
         url: str,
-        rate: float,
+        rate: float | Rates,
         instances: int,
         *,
         key: str = "request-uplift:quota",
         period: float = 0.05,
         connect: Callable[[str, float], RedisClient] | None = None,
     ) -> None:
-        if not (0 <= rate < float("inf") and instances >= 1 and 0 < period < float("inf")):
+        if not (instances >= 1 and 0 < period < float("inf")):
             raise InputError(
-                f"a rate of {rate}, {instances} instances, a period of {period} s; expected 0 or "
-                "more requests per second, at least 1 instance, a period above 0."
+                f"{instances} instances, a period of {period} s; expected at least 1 instance, a "
+                "period above 0."
             )
-        self._key, self._instances, self._period = key, instances, period
-        self._rate, self._lock, self._stop = float(rate), threading.Lock(), threading.Event()
+        self._instances, self._period = instances, period
+        self._rates, self._lock, self._stop = Rates.of(rate), threading.Lock(), threading.Event()
         self._held, self._asked = 0.0, 0.0
-        self._client = (connect or _connected)(url, 2 * period)
+        self._bucket = RedisBucket(url, key, period, connect)
         self._refused_since: float | None = None
-        self.leases, self.failures = 0, 0
+        self.leases, self.failures = 0, Counter[str]()
         self._thread = threading.Thread(target=self._run, name="shared-quota", daemon=True)
         self._thread.start()
 
@@ -118,11 +92,14 @@ class SharedQuota:
             self._held += cost
             self._asked -= cost
 
-    def set_rate(self, rate: float) -> None:
-        """Refill at another rate from now on, as when a window with another capacity begins."""
-        if not 0 <= rate < float("inf"):
-            raise InputError(f"the rate is {rate}, expected a finite number, 0 or more.")
-        self._rate = float(rate)
+    @property
+    def rate(self) -> float:
+        """Requests per second of all instances together, now."""
+        return self._rates.at(self._bucket.now)
+
+    def set_rate(self, rate: float | Rates) -> None:
+        """Refill at another rate from now on, as when another plan comes into service."""
+        self._rates = Rates.of(rate)
 
     @property
     def is_alone(self) -> bool:
@@ -137,10 +114,10 @@ class SharedQuota:
             with self._lock:
                 back, self._held = self._held, 0.0
             if not self.is_alone:
-                self._lease(0.0, back)
-        except OSError:
+                self._bucket.lease(0.0, back, self._rates, returns=False)
+        except (Gone, Unclear):
             pass
-        self._client.close()
+        self._bucket.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -155,12 +132,14 @@ class SharedQuota:
             back = 0.0 if self.is_alone else self._held
             self._held -= back
         try:
-            granted = self._lease(GROWTH * asked + 1.0, back)
-        except ConnectionRefusedError:
+            wanted = GROWTH * asked + 1.0
+            granted = self._bucket.lease(wanted, back, self._rates, returns=self.is_alone)
+        except Gone as error:
+            self.failures[str(error)] += 1
             self._go_on_alone(now)
             return
-        except OSError:  # slow or silent: what was to be handed back may be with Redis already
-            self.failures += 1
+        except Unclear as error:  # what was to be handed back may be with Redis already
+            self.failures[str(error)] += 1
             return
         with self._lock:
             self._held = granted if self.is_alone else self._held + granted
@@ -169,10 +148,9 @@ class SharedQuota:
 
     def _go_on_alone(self, now: float) -> None:
         """Spend this instance's share from the first refusal on."""
-        self.failures += 1
         since = self._refused_since
         if since is not None:
-            share = self._rate / self._instances
+            share = self.rate / self._instances
             most = max(1.0, BURST_PERIODS * self._period * share)
             with self._lock:
                 self._held = min(most, self._held + share * (now - since))
@@ -180,43 +158,3 @@ class SharedQuota:
             with self._lock:
                 self._held = 0.0
         self._refused_since = now
-
-    def _lease(self, wanted: float, back: float) -> float:
-        from redis.exceptions import RedisError
-
-        burst = max(1.0, BURST_PERIODS * self._period * self._rate)
-        debt = DEBT_PERIODS * self._period * self._rate
-        try:
-            told = (self._rate, burst, wanted, back, debt, int(self.is_alone))
-            granted = self._client.eval(_LEASE, 1, self._key, *told)
-        except RedisError as error:
-            raise _as_os_error(error) from error
-        return float(granted)
-
-
-def _connected(url: str, timeout: float) -> RedisClient:
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise InputError("a shared quota needs the package redis; install it.") from error
-    client: RedisClient = Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client
-
-
-def _as_os_error(error: BaseException) -> OSError:
-    """Tell a server that is not there from one that does not answer."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    if "refused" in str(error).lower():
-        return ConnectionRefusedError(str(error))
-    return OSError(str(error))

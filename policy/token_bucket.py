@@ -6,9 +6,12 @@ from threading import Lock
 
 import numpy as np
 
+from policy.rates import Rates
 from uplift.errors import InputError
 
 __all__ = ["TokenBucket"]
+
+BURST_SECONDS = 0.1
 
 
 class TokenBucket:
@@ -21,9 +24,11 @@ class TokenBucket:
 
     Parameters
     ----------
-    rate : requests per second, >= 0
-    burst : most requests at one moment, > 0; a tenth of a second's worth evens out a feed
-    clock : monotone seconds; read inside the lock, once a decision
+    rate : requests per second, >= 0, or by window of the day
+    burst : most requests at one moment, > 0; by default a tenth of a second's worth of the highest
+        rate, which evens out a feed, and at least 1
+    clock : monotone seconds, since 1970 UTC where the rate differs by window; read inside the lock,
+        once a decision
 
     Raises
     ------
@@ -32,15 +37,18 @@ class TokenBucket:
     """
 
     def __init__(
-        self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float | Rates,
+        burst: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not 0 < burst < np.inf:
+        if burst is not None and not 0 < burst < np.inf:
             raise InputError(
                 f"the burst is {burst} requests, expected a finite number above 0; give at least "
                 "the cost of one request."
             )
-        self._rate = _checked_rate(rate)
-        self.burst = float(burst)
+        self._rates, self._given = Rates.of(rate), burst
+        self.burst = self._even(self._rates)
         self._clock = clock
         self._lock = Lock()
         self._tokens = self.burst
@@ -48,15 +56,15 @@ class TokenBucket:
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
-        return self._rate
+        """Requests per second, as of the last look at the clock."""
+        return self._rates.at(self._at)
 
-    def set_rate(self, rate: float) -> None:
-        """Refill at another rate from now on, as when a window with another capacity begins."""
-        rate = _checked_rate(rate)
+    def set_rate(self, rate: float | Rates) -> None:
+        """Refill at another rate from now on, as when another plan comes into service."""
+        rates = Rates.of(rate)
         with self._lock:
             self._tokens = self._refilled()
-            self._rate = rate
+            self._rates, self.burst = rates, self._even(rates)
 
     def try_take(self, cost: float = 1.0) -> bool:
         """Take the cost of one request if the bucket holds it; never waits."""
@@ -89,6 +97,11 @@ class TokenBucket:
             self._tokens = tokens - taken
         return taken
 
+    def _even(self, rates: Rates) -> float:
+        if self._given is not None:
+            return float(self._given)
+        return max(1.0, BURST_SECONDS * max(rates.by_window))
+
     def _refilled(self) -> float:
         now = self._clock()
         if not now >= self._at:
@@ -96,15 +109,6 @@ class TokenBucket:
                 f"the bucket's clock went from {self._at} to {now}, expected it never to go back; "
                 "give it a monotone clock such as time.monotonic."
             )
-        tokens = min(self.burst, self._tokens + self._rate * (now - self._at))
+        tokens = min(self.burst, self._tokens + self._rates.between(self._at, now))
         self._at = now
         return tokens
-
-
-def _checked_rate(rate: float) -> float:
-    if not 0 <= rate < np.inf:
-        raise InputError(
-            f"the rate is {rate} requests per second, expected a finite number, 0 or more; give "
-            "the capacity that the servers have for extra requests."
-        )
-    return float(rate)

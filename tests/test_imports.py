@@ -1,14 +1,18 @@
 """What each import costs: the heavy packages stay out until they are needed."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 HEAVY = (
     *("pandas", "xgboost", "sklearn", "numba", "ortools", "causalml", "econml"),
-    *("matplotlib", "pyarrow", "pydantic", "jinja2"),
+    *("matplotlib", "pyarrow", "pydantic", "jinja2", "mlflow"),
 )
 
 
@@ -52,3 +56,42 @@ def test_every_public_name_is_there(package: str) -> None:
     code = f"import {package}\nfor name in {package}.__all__:\n    getattr({package}, name)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+COMMANDS = """
+import sys
+from pathlib import Path
+from policy.cli import app
+folder = Path(sys.argv[1])
+log, schema, scores = folder / "log.parquet", folder / "log.toml", folder / "scores.parquet"
+bundle = folder / "bundle"
+for line in (
+    f"simulate --sessions 400 --rate 10 --out {log}",
+    f"schema {log}",
+    f"check {log} --schema {schema}",
+    f"fit {log} --schema {schema} --out {bundle}",
+    f"score {log} --bundle {bundle} --out {scores}",
+    f"plan {scores} --bundle {bundle} --share 0.1",
+    f"evaluate {log} --bundle {bundle} --schema {schema}",
+):
+    app(line.split(), standalone_mode=False)
+from policy.service.build import build_service
+build_service(bundle, log=folder / "decisions").close()
+print("mlflow" in sys.modules)
+"""
+
+
+def test_only_the_export_imports_mlflow(tmp_path: Path) -> None:
+    """No other module names it, and no other command loads it through another package."""
+    naming = [
+        path.relative_to(ROOT)
+        for package in ("uplift", "offline_eval", "policy")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"(import|from) mlflow", path.read_text())
+    ]
+    assert naming == [Path("policy/export.py")]
+    command = [sys.executable, "-c", COMMANDS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "mlflow" not in loaded("import policy.export")

@@ -77,7 +77,13 @@ def locked(folder: Path, refusal: str) -> int:
 def existing_file(path: str | Path, what: str) -> Path:
     """Return `path`, or say in one sentence that `what` is not there."""
     target = Path(path)
-    if not target.exists():
+    try:
+        found = target.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise InputError(
+            f"{what} {str(target)!r:.200} cannot be looked at ({error.strerror}); check the path."
+        ) from error
+    if not found:
         raise InputError(f"{what} {str(target)!r} does not exist; check the path.")
     return target
 

@@ -32,13 +32,17 @@ class Scores:
         """(n, A) expected outcome under each arm minus under arm 0."""
         return self.outcome[:, 1:] - self.outcome[:, :1]
 
+    def columns(self) -> dict[str, FloatArray]:
+        """Return ``outcome_<arm>`` and ``uplift_<arm>`` by name, each (n,)."""
+        arms, uplift = self.log.schema.arms, self.uplift
+        outcome = {f"outcome_{arm}": self.outcome[:, i] for i, arm in enumerate(arms)}
+        return outcome | {f"uplift_{arm}": uplift[:, i] for i, arm in enumerate(arms[1:])}
+
     def write(self, path: str | Path) -> None:
         """Write keys, ``outcome_<arm>`` and ``uplift_<arm>`` as Parquet."""
-        frame, arms = self.log.frame.copy(deep=False), self.log.schema.arms
-        for index, arm in enumerate(arms):
-            frame[f"outcome_{arm}"] = self.outcome[:, index]
-        for index, arm in enumerate(arms[1:]):
-            frame[f"uplift_{arm}"] = self.uplift[:, index]
+        frame = self.log.frame.copy(deep=False)
+        for name, values in self.columns().items():
+            frame[name] = values
         write_frame(frame, path)
 
     @classmethod

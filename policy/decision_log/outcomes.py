@@ -5,6 +5,7 @@
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,17 +41,38 @@ def join_outcomes(
     ------
     InputError
         A column is missing, or an outcome has no horizon in its name.
+
+    Warns
+    -----
+    UserWarning
+        Decisions have no session; they are left out.
     """
     _need(decisions, ("decision_id", "session_id", "page", "position", "arm"), "decisions")
     _need(events, ("session_id", "page", "position"), "events")
     if "event_id" in events:
-        events = events.drop_duplicates("event_id")
+        known = events["event_id"].notna()
+        events = events[~(known & events.duplicated("event_id"))]
+    decisions = _of_sessions(decisions)
     joined = decisions.copy(deep=False)
     windows = _Windows(decisions, events, schema.page_length)
     for outcome in schema.outcomes:
         kind, slots = _parsed(outcome)
         joined[outcome] = windows.found(kind, slots, events)
     return RequestLog(joined, schema)
+
+
+def _of_sessions(decisions: "pd.DataFrame") -> "pd.DataFrame":
+    """Leave out decisions of no known session: what happened after them cannot be known."""
+    known = decisions["session_id"].notna()
+    if known.all():
+        return decisions
+    warnings.warn(
+        f"{int((~known).sum()):,} of {len(known):,} decisions have no session_id and are left out; "
+        "give one with each decision.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return decisions[known]
 
 
 class _Windows:

@@ -17,7 +17,7 @@ import msgspec
 
 from uplift.errors import InputError
 
-__all__ = ["Scan", "encoded", "read_segment", "scan", "segment_name", "segments"]
+__all__ = ["Scan", "decoded", "encoded", "scan", "segment_name", "segments"]
 
 _HEAD = struct.Struct("<II")
 LARGEST = 1 << 20
@@ -77,10 +77,9 @@ def scan(data: bytes) -> Scan:
         at = end = at + _HEAD.size + len(payload)
 
 
-def read_segment(path: Path) -> Iterator[dict[str, Any]]:
+def decoded(found: Scan) -> Iterator[dict[str, Any]]:
     """Yield the whole records of a segment."""
-    for payload in scan(path.read_bytes()).payloads:
-        yield _decoder.decode(payload)
+    return map(_decoder.decode, found.payloads)
 
 
 def segment_name(number: int) -> str:

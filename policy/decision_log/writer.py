@@ -37,7 +37,8 @@ class DecisionLog:
     fsync : ``always`` after each batch, ``interval`` once a second, ``off`` as the system likes
     queue : most records that wait to be written
     segment_bytes : a segment is sealed beyond it
-    sealed : called with each sealed segment, in the writing thread
+    sealed : called with each sealed segment, in the writing thread; with those that an earlier
+        process left, first
 
     Raises
     ------
@@ -74,7 +75,8 @@ class DecisionLog:
         self._changed = threading.Condition()
         self._open = True
         self._synced = time.monotonic()
-        self._file, self._length = self._recovered()
+        *self._left, last = segments(self._folder) or [self._first()]
+        self._file, self._length = self._recovered(last)
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
@@ -126,12 +128,16 @@ class DecisionLog:
     ) -> None:
         self.close()
 
-    def _recovered(self) -> tuple[int, int]:
-        """Cut the torn tail of the last segment and open it, or a first one."""
-        known = segments(self._folder)
-        archived = [int(p.name.split(".")[0]) for p in self._folder.glob("[0-9]*.parquet")]
-        first = self._folder / segment_name(1 + max(archived, default=0))
-        path = known[-1] if known else first
+    def _first(self) -> Path:
+        """Return the first segment of a folder without any, behind what is archived."""
+        return self._folder / segment_name(1 + self._latest())
+
+    def _latest(self) -> int:
+        numbers = (int(p.name.split(".")[0]) for p in self._folder.glob("[0-9]*.*"))
+        return max(numbers, default=0)
+
+    def _recovered(self, path: Path) -> tuple[int, int]:
+        """Open the last segment and cut its torn tail."""
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         found = scan(path.read_bytes())
         length, self.damaged = found.end, found.damaged
@@ -140,6 +146,8 @@ class DecisionLog:
         return file, length
 
     def _run(self) -> None:
+        for path in self._left:
+            self._hand_over(path)
         while self._step():
             pass
         if self._fsync != "off":
@@ -221,8 +229,7 @@ class DecisionLog:
 
     def _seal(self) -> None:
         """Begin a new segment and hand the full one over; go on with the old where that fails."""
-        full = segments(self._folder)[-1]
-        number = 1 + max(int(p.name.split(".")[0]) for p in self._folder.glob("[0-9]*.*"))
+        full, number = segments(self._folder)[-1], 1 + self._latest()
         try:
             os.fsync(self._file)
             file = os.open(self._folder / segment_name(number), os.O_RDWR | os.O_CREAT, 0o644)
@@ -231,6 +238,9 @@ class DecisionLog:
             return
         os.close(self._file)
         self._file, self._length = file, 0
+        self._hand_over(full)
+
+    def _hand_over(self, full: Path) -> None:
         if self._sealed is not None:
             try:
                 self._sealed(full)

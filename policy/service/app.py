@@ -6,17 +6,19 @@ import itertools
 import logging
 import types
 import uuid
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
-from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload
+from policy.quota import SharedQuota
+from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload, Reloaded
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
@@ -33,14 +35,8 @@ _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+_PLACE = ("page", "position")
 _LOCAL = ("127.0.0.1", "::1", "localhost", None)
-
-
-class Closeable(Protocol):
-    """Something that has work to do at the end."""
-
-    def close(self) -> None:
-        """Do it."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +68,22 @@ class Service:
     load : reads a bundle's engine, as the service wants it
     bundle : that is served; read when the service is made
     shadow : a second bundle that decides beside it and is logged, and never acts
-    log, events : where decisions and outcomes go
-    held : what is closed at the end: these logs, the shadow's, a shared quota
+    logs : where ``decisions`` and ``events`` go, and what the ``shadow`` decides
+    archiver : makes Parquet of them
+    quota : shared with other instances
     """
 
     load: Callable[[Path], DecisionEngine]
     bundle: Path
     settings: Settings = field(default_factory=Settings)
     shadow: DecisionEngine | None = None
-    log: DecisionLog | None = None
-    events: DecisionLog | None = None
-    held: tuple[Closeable, ...] = ()
+    logs: Mapping[str, DecisionLog] = field(default_factory=dict)
+    archiver: Archiver | None = None
+    quota: SharedQuota | None = None
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
-        self._known = len(self.engine.features)
+        self._known = _count(self.engine)
         self._boot, self._number = uuid.uuid4().hex[:8].encode(), itertools.count(1)
         self._waiting = 0
         self._point = msgspec.json.Decoder(Point).decode
@@ -94,7 +91,8 @@ class Service:
         self._event = msgspec.json.Decoder(Event).decode
         self._reload = msgspec.json.Decoder(Reload).decode
         self._encode = msgspec.json.Encoder().encode
-        self._posts: dict[str, Callable[[bytes], bytes]] = {
+        self._reloading = asyncio.Lock()
+        self._posts: dict[str, Callable[[bytes], bytes | Awaitable[bytes]]] = {
             "/v1/decide": self._decide,
             "/v1/decide_many": self._decide_many,
             "/v1/outcome": self._outcome,
@@ -103,18 +101,19 @@ class Service:
         self._gets: dict[str, Callable[[], tuple[tuple[bytes, bytes], bytes]]] = {
             "/live": lambda: (_JSON, b'{"live":true}'),
             "/ready": self._ready,
-            "/metrics": lambda: (_TEXT, self.metrics.exposition(self.log)),
+            "/metrics": lambda: (_TEXT, self._exposition()),
             "/v1/plan": lambda: (_JSON, self._encode(self.engine.plan_about)),
             "/v1/model": lambda: (_JSON, self._encode(self.engine.model_about)),
-            "/openapi.json": lambda: (_JSON, self._encode(document())),
-            "/docs": lambda: (_HTML, page()),
+            "/openapi.json": lambda: (_JSON, self._encode(document(self.engine))),
+            "/docs": lambda: (_HTML, page(self.engine)),
         }
         self._paths = self._posts.keys() | self._gets.keys()
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
-        for one in self.held:
-            one.close()
+        for one in (*self.logs.values(), self.archiver, self.quota):
+            if one is not None:
+                one.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the protocol of ASGI."""
@@ -156,7 +155,10 @@ class Service:
             raise Problem(429, "too many requests at once; try again in a second.", retry)
         body = await self._body(headers, receive)
         try:
-            return _JSON, post(body), 202 if path == "/v1/outcome" else 200, ()
+            told = post(body)
+            if not isinstance(told, bytes):
+                told = await told
+            return _JSON, told, 202 if path == "/v1/outcome" else 200, ()
         except msgspec.ValidationError as error:
             raise Problem(422, f"the body does not fit: {error}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -206,9 +208,9 @@ class Service:
 
     def _decided(self, point: Point) -> Decision:
         begin, features = perf_counter(), point.features
-        if len(features) > self._known:  # fewer are told of by the engine
-            raise self._unknown(features)
         features["page"], features["position"] = point.page, point.position
+        if len(features) > self._known:  # of fewer the engine tells which is missing
+            raise self._unknown(features)
         if point.user_id is not None:
             features["user_id"] = point.user_id
         decision = self.engine.decide(features, session=point.session_id, state=point.state)
@@ -219,31 +221,39 @@ class Service:
         return decision
 
     def _unknown(self, features: dict[str, Any]) -> Problem:
-        known = set(self.engine.features)
-        more = sorted(features.keys() - known)[:5]
+        known = {*self.engine.features}
+        more = sorted(features.keys() - known - {*_PLACE})[:5]
         told = sorted(known)[:20]
         return Problem(422, f"the features {more} are not the model's; it knows {told}.")
 
     def _outcome(self, body: bytes) -> bytes:
         event = self._event(body)
-        if self.events is None:
+        events = self.logs.get("events")
+        if events is None:
             raise Problem(404, "no outcomes are taken here; start the service with --log.")
         record = {"session_id": event.session_id, "page": event.page, "position": event.position}
         if event.event_id is not None:
             record["event_id"] = event.event_id
-        if not self.events.append(record | event.values):
+        if not events.append(record | event.values):
             retry = ((b"retry-after", b"1"),)
             raise Problem(503, "the event could not be kept; send it again.", retry)
         return self._encode(Accepted(accepted=True))
 
-    def _reloaded(self, body: bytes) -> bytes:
-        """Take another bundle into service, once it is read whole; else keep the old one."""
+    async def _reloaded(self, body: bytes) -> bytes:
+        """Take another bundle into service, once it is read whole; else keep the old one.
+
+        It is read in a thread, while decisions go on.
+        """
         asked = self._reload(body or b"{}").bundle
-        bundle = self.bundle if asked is None else Path(asked)
-        engine = self.load(bundle)
+        async with self._reloading:
+            bundle = self.bundle if asked is None else Path(asked)
+            engine = await asyncio.to_thread(self.load, bundle)
         self.engine, self.bundle = engine, bundle
-        self._known = len(engine.features)
-        return self._encode({"plan_version": engine.plan_version})
+        self._known = _count(engine)
+        return self._encode(Reloaded(engine.plan_version))
+
+    def _exposition(self) -> bytes:
+        return self.metrics.exposition(self.logs, self.archiver, self.quota)
 
     def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
         if self.draining:
@@ -255,6 +265,11 @@ class Service:
         if given is not None and len(given) <= 100 and given.replace(b"-", b"").isalnum():
             return given
         return b"%s-%x" % (self._boot, next(self._number))
+
+
+def _count(engine: DecisionEngine) -> int:
+    """Return how many features a point has, its place among them."""
+    return len({*engine.features, *_PLACE})
 
 
 async def _soon(receive: Receive, seconds: float) -> dict[str, Any]:

@@ -7,14 +7,21 @@ import msgspec
 from policy.engine import Decision
 from policy.session_state import SessionState
 
-__all__ = ["Accepted", "Answers", "Batch", "Event", "Point", "Reload"]
+__all__ = ["Accepted", "Answers", "Batch", "Event", "Point", "Reload", "Reloaded"]
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Value = Annotated[str, msgspec.Meta(max_length=1000)] | float | bool | None
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | int
+Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | Whole
 Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 15)]
 
 MOST_POINTS = 10_000
+MOST_VALUES = 100
+
+_OF_AN_EVENT = ("event_id", "page", "position", "session_id")
+ValueName = Annotated[
+    str, msgspec.Meta(max_length=200, extra_json_schema={"not": {"enum": list(_OF_AN_EVENT)}})
+]
 
 
 class Point(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +54,11 @@ class Event(msgspec.Struct, forbid_unknown_fields=True):
     page: Place
     position: Place
     event_id: Identifier | None = None
-    values: dict[Name, float] = {}
+    values: Annotated[dict[ValueName, float], msgspec.Meta(max_length=MOST_VALUES)] = {}
+
+    def __post_init__(self) -> None:
+        if not self.values.keys().isdisjoint(_OF_AN_EVENT):
+            raise ValueError(f"no value may be named as one of {list(_OF_AN_EVENT)}")
 
 
 class Accepted(msgspec.Struct):
@@ -59,4 +70,10 @@ class Accepted(msgspec.Struct):
 class Reload(msgspec.Struct, forbid_unknown_fields=True):
     """A bundle to serve from now on; the path that is served already by default."""
 
-    bundle: Annotated[str, msgspec.Meta(max_length=4096)] | None = None
+    bundle: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+
+
+class Reloaded(msgspec.Struct):
+    """What is served now."""
+
+    plan_version: str

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,11 +15,19 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
+    from policy.decision_log.archiver import Archiver
     from policy.decision_log.writer import DecisionLog
+    from policy.quota import SharedQuota
 
 __all__ = ["Metrics"]
 
 _SECONDS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
+_OF_A_LOG = {
+    "lost": "Records that were not logged",
+    "backlog": "Records still to be logged",
+    "written": "Records that were logged",
+    "damaged": "Damaged records met when the log was opened",
+}
 
 
 class Metrics(Collector):
@@ -37,7 +45,9 @@ class Metrics(Collector):
         self.decisions: Counter[str] = Counter()
         self.shadow_differs = 0
         self._buckets, self._seconds = [0] * (len(_SECONDS) + 1), 0.0
-        self._log: DecisionLog | None = None
+        self._logs: Mapping[str, DecisionLog] = {}
+        self._archiver: Archiver | None = None
+        self._quota: SharedQuota | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -62,19 +72,46 @@ class Metrics(Collector):
         )
         differs.add_metric([], self.shadow_differs)
         yield from (answers, decisions, seconds, differs)
-        if self._log is not None:
-            told = "Decisions that were not logged"
-            yield GaugeMetricFamily("uplift_log_lost", told, self._log.lost)
-            told = "Decisions still to be logged"
-            yield GaugeMetricFamily("uplift_log_backlog", told, self._log.backlog)
+        yield from self._logged()
+        if self._quota is not None:
+            yield from _shared(self._quota)
 
-    def exposition(self, log: "DecisionLog | None") -> bytes:
+    def exposition(
+        self,
+        logs: Mapping[str, "DecisionLog"],
+        archiver: "Archiver | None",
+        quota: "SharedQuota | None",
+    ) -> bytes:
         """Return all of it as Prometheus reads it."""
-        self._log = log
+        self._logs, self._archiver, self._quota = logs, archiver, quota
         return generate_latest(self._registry)
+
+    def _logged(self) -> Iterator[Metric]:
+        if self._logs:
+            for name, told in _OF_A_LOG.items():
+                family = GaugeMetricFamily(f"uplift_log_{name}", told, labels=["log"])
+                for log, held in self._logs.items():
+                    family.add_metric([log], getattr(held, name))
+                yield family
+        if self._archiver is not None:
+            told = "Segments of the logs that became Parquet"
+            yield CounterMetricFamily("uplift_log_archived", told, self._archiver.archived)
+            told = "Segments that could not become Parquet, and stay as they are"
+            yield CounterMetricFamily("uplift_log_archive_failures", told, self._archiver.failures)
 
     def _cumulative(self) -> Iterator[tuple[str, float]]:
         below = 0
         for bound, count in zip((*_SECONDS, float("inf")), self._buckets, strict=True):
             below += count
             yield ("+Inf" if bound == float("inf") else repr(bound)), below
+
+
+def _shared(quota: "SharedQuota") -> Iterator[Metric]:
+    yield GaugeMetricFamily("uplift_quota_rate", "Requests per second that are shared", quota.rate)
+    told = "Whether Redis is gone and this instance goes on with its share"
+    yield GaugeMetricFamily("uplift_quota_alone", told, quota.is_alone)
+    yield CounterMetricFamily("uplift_quota_leases", "Leases that Redis granted", quota.leases)
+    failures = CounterMetricFamily("uplift_quota_failures", "Leases that failed", labels=["reason"])
+    for reason, count in quota.failures.copy().items():
+        failures.add_metric([reason], count)
+    yield failures

@@ -1,12 +1,12 @@
 """The OpenAPI document and its page, made from the bodies themselves."""
 
-from functools import cache
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from policy.engine import Decision
+from policy.engine import Decision, DecisionEngine
+from policy.problem import Limits
 from policy.service import bodies
 from policy.service.problems import ProblemDocument
 
@@ -14,46 +14,122 @@ __all__ = ["document", "page"]
 
 _PROBLEMS = {
     400: "no JSON",
+    401: "the token is missing or wrong",
+    404: "not taken here",
     408: "too slow",
     413: "too large",
     422: "does not fit",
     429: "too many requests",
+    500: "the service failed",
+    503: "not now",
 }
-_POSTS: tuple[tuple[str, str, type, type, int], ...] = (
-    ("/v1/decide", "Decide at one decision point", bodies.Point, Decision, 200),
-    ("/v1/decide_many", "Decide at several points", bodies.Batch, bodies.Answers, 200),
-    ("/v1/outcome", "Tell what happened in a session", bodies.Event, bodies.Accepted, 202),
+_OF_BODIES = (400, 408, 413, 422, 429, 500)
+_PLACES = ("page", "position", "user_id")
+"""Of these a decision point tells by itself, as far as they are features."""
+
+_LARGEST = float.fromhex("0x1.fffffep127")
+"""Of float32, which features become."""
+
+
+class _Post(NamedTuple):
+    path: str
+    summary: str
+    body: type
+    answer: type
+    status: int = 200
+    problems: tuple[int, ...] = ()
+    owner: bool = False
+
+
+_POSTS = (
+    _Post("/v1/decide", "Decide at one decision point", bodies.Point, Decision),
+    _Post("/v1/decide_many", "Decide at several points", bodies.Batch, bodies.Answers),
+    _Post(
+        "/v1/outcome",
+        "Tell what happened in a session",
+        *(bodies.Event, bodies.Accepted),
+        status=202,
+        problems=(404, 503),
+    ),
+    _Post(
+        "/admin/reload",
+        "Take another bundle into service",
+        *(bodies.Reload, bodies.Reloaded),
+        problems=(401, 404),
+        owner=True,
+    ),
 )
-_GETS = (
-    ("/v1/plan", "The plan in service"),
-    ("/v1/model", "The model in service, and the features that it needs"),
-    ("/live", "Whether the process answers"),
-    ("/ready", "Whether it takes requests"),
+_GETS: tuple[tuple[str, str, str, tuple[int, ...]], ...] = (
+    ("/v1/plan", "The plan in service", "application/json", ()),
+    ("/v1/model", "The model in service, and the features it needs", "application/json", ()),
+    ("/live", "Whether the process answers", "application/json", ()),
+    ("/ready", "Whether it takes requests", "application/json", (503,)),
+    ("/metrics", "What was counted, as Prometheus reads it", "text/plain", ()),
+    ("/openapi.json", "This document", "application/json", ()),
+    ("/docs", "This document, to read", "text/html", ()),
 )
 
 
-@cache
-def document() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document."""
-    types = [t for _, _, *both, _ in _POSTS for t in both]
+def document(engine: DecisionEngine) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of a service that decides with an engine.
+
+    Its points have the features of the engine's model, so it changes with a reload.
+    """
+    types = [t for post in _POSTS for t in (post.body, post.answer)]
     _, schemas = msgspec.json.schema_components(
         [*types, ProblemDocument], ref_template="#/components/schemas/{name}"
     )
-    paths: dict[str, Any] = {path: {"get": _get(summary)} for path, summary in _GETS}
-    for path, summary, body, answer, status in _POSTS:
-        paths[path] = {"post": _post(summary, body, answer, status)}
+    schemas["Point"] = _point(schemas["Point"], engine)
+    paths: dict[str, Any] = {
+        path: {"get": _get(summary, kind, problems)} for path, summary, kind, problems in _GETS
+    }
+    paths |= {post.path: {"post": _post(post)} for post in _POSTS}
     return {
         "openapi": "3.1.0",
         "info": {"title": "request-uplift", "version": "1"},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"owner": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
-@cache
-def page() -> bytes:
+def _point(schema: dict[str, Any], engine: DecisionEngine) -> dict[str, Any]:
+    """Narrow what a point may be to what the engine takes."""
+    value = schema["properties"]["features"]["additionalProperties"]
+    number = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
+    quantity = {"anyOf": [number, {"type": "boolean"}, {"type": "null"}]}
+    kinds = {
+        feature["name"]: quantity
+        if feature["categories"] is None
+        else value | {"examples": list(feature["categories"][:3])}
+        for feature in engine.model_about["features"]
+    }
+    features = {
+        "type": "object",
+        "properties": kinds,
+        "required": [name for name in kinds if name not in _PLACES],
+        "additionalProperties": False,
+    }
+    slot = {"exclusiveMaximum": engine.schema.page_length}
+    position = schema["properties"]["position"] | slot
+    properties = schema["properties"] | {"features": features, "position": position}
+    return schema | {"properties": properties} | _identified(engine)
+
+
+def _identified(engine: DecisionEngine) -> dict[str, Any]:
+    """Return the demand that a session be known, where the plan limits what it gets."""
+    if engine.rule.limits == Limits():
+        return {}
+    given = {"not": {"type": "null"}}
+    names = ("session_id", "state")
+    return {"anyOf": [{"required": [name], "properties": {name: given}} for name in names]}
+
+
+def page(engine: DecisionEngine) -> bytes:
     """Return the document as a page to read."""
-    found = document()
+    found = document(engine)
     rows = "".join(
         f"<tr><td><code>{method.upper()} {escape(path)}</code></td><td>{escape(about['summary'])}"
         f"</td></tr>"
@@ -75,26 +151,25 @@ def page() -> bytes:
     ).encode()
 
 
-def _get(summary: str) -> dict[str, Any]:
-    return {
-        "summary": summary,
-        "responses": {
-            "200": {"description": "OK", "content": {"application/json": {"schema": {}}}},
-            "503": _problem("not now"),
-        },
-    }
+def _get(summary: str, kind: str, problems: tuple[int, ...]) -> dict[str, Any]:
+    told = {"200": {"description": "OK", "content": {kind: {"schema": {}}}}}
+    return {"summary": summary, "responses": told | _problems((*problems, 500))}
 
 
-def _post(summary: str, body: type, answer: type, status: int) -> dict[str, Any]:
-    told = {"description": "OK", "content": {"application/json": {"schema": _ref(answer)}}}
-    problems = {str(code): _problem(why) for code, why in _PROBLEMS.items()}
-    asked = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
-    extra = {"404": _problem("not taken here"), "503": _problem("not now")}
+def _post(post: _Post) -> dict[str, Any]:
+    content = {"application/json": {"schema": _ref(post.answer)}}
+    told = {str(post.status): {"description": "OK", "content": content}}
+    body = {"application/json": {"schema": _ref(post.body)}}
+    asked = {"required": not post.owner, "content": body}  # the owner may just say: read it again
     return {
-        "summary": summary,
+        "summary": post.summary,
         "requestBody": asked,
-        "responses": {str(status): told} | problems | extra,
-    }
+        "responses": told | _problems((*_OF_BODIES, *post.problems)),
+    } | ({"security": [{"owner": []}]} if post.owner else {})
+
+
+def _problems(codes: tuple[int, ...]) -> dict[str, Any]:
+    return {str(code): _problem(_PROBLEMS[code]) for code in sorted(codes)}
 
 
 def _problem(why: str) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """One budget, many instances, a real Redis that comes and goes."""
 
 import multiprocessing
+import random
 import shutil
-import socket
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
+from redis_server import Redis
 
-from policy.quota import BURST_PERIODS, SharedQuota
+from policy.quota import SharedQuota
+from policy.rates import Rates
+from policy.redis_bucket import BURST_PERIODS, LEASE
 from uplift.errors import InputError
 
 pytestmark = pytest.mark.skipif(
@@ -18,41 +20,6 @@ pytestmark = pytest.mark.skipif(
     reason="redis-server is not installed; scripts/redis.sh installs it where it may",
 )
 RATE, PERIOD = 2000.0, 0.05
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-class Redis:
-    """A server that can be killed and started again on its port."""
-
-    def __init__(self, folder):
-        self.port, self.folder, self.process = free_port(), folder, None
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self):
-        from redis import Redis as Client
-
-        options = ["--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
-        self.process = subprocess.Popen(
-            ["redis-server", *options, "--dir", str(self.folder)], stdout=subprocess.DEVNULL
-        )
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            try:
-                return Client.from_url(self.url).ping()
-            except OSError:
-                time.sleep(0.02)
-            except Exception:  # redis' own, until it listens
-                time.sleep(0.02)
-        raise AssertionError("redis-server did not start")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -266,9 +233,164 @@ def test_rate_may_change(redis):
             one.set_rate(-1.0)
 
 
+def replies(error):
+    """Return a client whose Redis says an error to each lease."""
+
+    class Client:
+        def eval(self, *told):
+            raise error
+
+        def close(self):
+            pass
+
+    return lambda url, timeout: Client()
+
+
+def settled(one):
+    """Wait for some leases, granted or not."""
+    before = one.leases + sum(one.failures.values())
+    while one.leases + sum(one.failures.values()) < before + 4:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "name"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "ReadOnlyError"),
+        (
+            ("CONFIG", "SET", "maxmemory", "1"),
+            ("CONFIG", "SET", "maxmemory", "0"),
+            "OutOfMemoryError",
+        ),
+    ],
+)
+def test_a_redis_that_refuses_is_gone_for_all(redis, begin, end, name):
+    """It answers, with an error: each instance goes on with its share, and comes back in debt."""
+    from redis import Redis as Client
+
+    client = Client.from_url(redis.url)
+    with quota(redis) as first, quota(redis) as second:
+        spend(first, 0.3, RATE)
+        client.execute_command(*begin)
+        settled(first)
+        settled(second)
+        assert first.is_alone
+        assert second.is_alone
+        assert set(first.failures) == {name}
+        share = spend(first, 1.0, 5 * RATE)
+        assert 0.9 * RATE / 2 < share <= RATE / 2 + BURST_PERIODS * PERIOD * RATE
+        client.execute_command(*end)
+        time.sleep(4 * PERIOD)
+        assert not first.is_alone
+        assert spend(first, 0.5, 5 * RATE) <= 0.5 * RATE + BURST_PERIODS * PERIOD * RATE
+    client.close()
+
+
+def test_refusals_by_name():
+    """What is said to all ends in the share; what may be said to this instance in nothing."""
+    from redis import exceptions as told
+
+    for error, name, alone in (
+        (told.BusyLoadingError("Redis is loading the dataset in memory"), "BusyLoadingError", True),
+        (told.ResponseError("MISCONF Redis is configured to save"), "MISCONF", True),
+        (told.ResponseError("wrong number of arguments"), "ResponseError", True),
+        (ConnectionRefusedError(111, "Connection refused"), "refused", True),
+        (told.AuthenticationError("Authentication required."), "AuthenticationError", False),
+        (told.NoPermissionError("this user may not"), "NoPermissionError", False),
+        (told.TimeoutError("Timeout reading from socket"), "TimeoutError", False),
+        (OSError(113, "No route to host"), "OSError", False),
+    ):
+        one = SharedQuota("redis://x", 100.0, 2, period=0.01, connect=replies(error))
+        settled(one)
+        assert set(one.failures) == {name}
+        assert one.is_alone == alone
+        assert (spend(one, 0.2, 500.0) > 0) == alone
+        one.close()
+
+
+def test_the_bucket_grows_by_the_rates_of_its_windows(redis):
+    """Lua and Python hold the same integral, from any moment of the last day until now."""
+    from redis import Redis as Client
+
+    draw, client = random.Random(0), Client.from_url(redis.url)
+    for windows in (1, 2, 3, 7, 24, 96) * 5:
+        rates = Rates(tuple(draw.uniform(0.1, 100.0) for _ in range(windows)))
+        seconds, micros = client.time()
+        begin = seconds + micros / 1e6 - draw.uniform(0.0, 86_000.0)
+        client.hset("key", mapping={"tokens": 0.0, "at": begin})
+        told = (1e12, 0.0, 0, 1e9, 0.1)  # no burst to speak of
+        granted, now = map(float, client.eval(LEASE, 1, "key", *told, *rates.by_window))
+        assert granted == pytest.approx(rates.between(begin, now), rel=1e-6, abs=1e-2)
+    client.close()
+
+
+def test_redis_clock_decides_the_window(redis, monkeypatch):
+    """An instance whose clock is hours behind leases, and goes on alone, by Redis' window."""
+    from redis import Redis as Client
+
+    client = Client.from_url(redis.url)
+    rates = Rates(tuple(100.0 * (1 + hour) for hour in range(24)))
+    behind = time.time() - 5.5 * 3600
+    monkeypatch.setattr(time, "time", lambda: behind)
+    with quota(redis, rate=rates) as one:
+        assert one.rate == rates.at(behind)
+        settled(one)
+        before, rate, after = client.time()[0], one.rate, client.time()[0]
+        assert rate in {rates.at(before), rates.at(after)}
+    client.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rates", [Rates((RATE, RATE / 10)), Rates((RATE / 10, RATE))])
+def test_two_instances_turn_over_with_the_window(redis, rates):
+    """Noon by Redis, whose clock is set, comes in two to three seconds; demand above both rates."""
+    from redis import Redis as Client
+
+    client = Client.from_url(redis.url)
+    ahead = -(client.time()[0] + 3) % 86_400 + 43_200
+
+    class Set:
+        def eval(self, script, *told):
+            moved = script.replace("now[2] / 1e6", f"now[2] / 1e6 + {ahead}")
+            assert moved != script
+            return client.eval(moved, *told)
+
+        def close(self):
+            pass
+
+    def connect(url, timeout):
+        return Set()
+
+    with quota(redis, rates, connect=connect) as one, quota(redis, rates, connect=connect) as two:
+        settled(two)
+        spent = dict.fromkeys(rates.by_window, 0)
+        lasted = dict(spent)
+        begin = last = time.monotonic()
+        while last < begin + 5:
+            count = sum(each.try_take() for each in (one, two) for _ in range(20))
+            now = time.monotonic()
+            rate = one.rate
+            spent[rate] += count
+            lasted[rate] += now - last
+            last = now
+            time.sleep(0.002)
+        assert one.rate == rates.by_window[1]
+    print({rate: f"{spent[rate] / rate / lasted[rate]:.3f}" for rate in spent})
+    slack = BURST_PERIODS * PERIOD * RATE
+    for rate in spent:
+        assert lasted[rate] > 1
+        assert rate * lasted[rate] - 2 * slack < spent[rate] <= rate * lasted[rate] + slack
+    client.close()
+
+
 def test_bad_numbers_are_told(redis):
-    for bad in ({"rate": -1.0}, {"instances": 0}, {"period": 0.0}):
-        with pytest.raises(InputError, match="expected 0 or more requests per second"):
+    for bad in ({"instances": 0}, {"period": 0.0}):
+        with pytest.raises(InputError, match="expected at least 1 instance, a period above 0"):
             SharedQuota(redis.url, **({"rate": 1.0, "instances": 1} | bad))
+    with pytest.raises(InputError, match=r"the rate is -1.0 requests per second, expected"):
+        SharedQuota(redis.url, -1.0, 1)
+    for url in ("localhost", "redis://127.0.0.1:many/0"):
+        with pytest.raises(InputError, match="is no address of Redis"):
+            SharedQuota(url, 1.0, 1)
     with quota(redis) as one, pytest.raises(InputError, match="a request costs -1"):
         one.try_take(-1.0)

@@ -89,3 +89,5 @@ def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"log '.*absent' does not exist; check the path"):
         existing_file(tmp_path / "absent", "log")
     assert existing_file(str(tmp_path), "log") == tmp_path
+    with pytest.raises(InputError, match=r"log '.*x+ cannot be looked at \(File name too long\)"):
+        existing_file(tmp_path / ("x" * 300), "log")

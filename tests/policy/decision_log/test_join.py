@@ -58,6 +58,20 @@ def test_outcomes_by_hand():
     np.testing.assert_array_equal(log.outcome("gmv_10"), [7, 8, 8, 0])
 
 
+def test_events_without_an_id_all_count():
+    some = events().assign(event_id=[None, None, 3, 3])
+    log = join_outcomes(decisions(), some, SCHEMA)
+    np.testing.assert_array_equal(log.outcome("gmv_10"), [7, 8, 8, 0])
+
+
+def test_decisions_of_no_session_are_left_out():
+    some = decisions().assign(session_id=[1, 1, None, 2])
+    with pytest.warns(UserWarning, match="1 of 4 decisions have no session_id and are left out"):
+        log = join_outcomes(some, events(), SCHEMA)
+    assert log.frame["decision_id"].tolist() == ["a", "b", "d"]
+    np.testing.assert_array_equal(log.outcome("gmv_10"), [7, 8, 0])
+
+
 def test_brute_force_agrees():
     rng = np.random.default_rng(0)
     d = pd.DataFrame(

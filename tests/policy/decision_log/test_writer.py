@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.decision_log.archive import archive_segment, read_decisions
-from policy.decision_log.segment import encoded, read_segment, scan, segments
+from policy.decision_log.segment import decoded, encoded, scan, segments
 from policy.decision_log.writer import DecisionLog
 from uplift.errors import InputError
 
@@ -23,7 +23,7 @@ def record(number):
 
 
 def numbers(folder):
-    return [r["decision_id"] for path in segments(folder) for r in read_segment(path)]
+    return [r["decision_id"] for path in segments(folder) for r in decoded(scan(path.read_bytes()))]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from uplift.errors import InputError
 from uplift.files import atomic_file, existing_file
 
-__all__ = ["column_names", "read_frame", "write_frame"]
+__all__ = ["column_names", "read_frame", "unreadable", "write_frame"]
 
 _BATCH_ROWS = 1 << 16
 Progress = Callable[[int, int], None]
@@ -157,7 +157,7 @@ def _open(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file, pre_buffer=False)  # it would keep the whole file in memory
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
 def _batches(
@@ -167,10 +167,11 @@ def _batches(
         try:
             yield from reader.iter_batches(_BATCH_ROWS, columns=names)
         except (pa.ArrowException, OSError) as error:
-            raise _unreadable(file, error) from error
+            raise unreadable(file, error) from error
 
 
-def _unreadable(file: Path, error: Exception) -> InputError:
+def unreadable(file: Path, error: Exception) -> InputError:
+    """Return what to raise where a file cannot be read as Parquet."""
     reason = " ".join(str(error).split())[:160]
     return InputError(
         f"{str(file)!r} is not a whole Parquet file ({reason}); write it again, or convert a CSV "

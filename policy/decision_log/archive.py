@@ -1,6 +1,7 @@
 """Sealed segments become Parquet: one file a segment, whole or not at all, nothing twice."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from policy.decision_log.segment import read_segment, scan, segments
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["archive_segment", "read_decisions", "read_events"]
+__all__ = ["archive_segment", "log_parts", "read_decisions", "read_part"]
+
+_NUMBERED = re.compile(r"\d{12}")
 
 
 def archive_segment(path: Path) -> Path | None:
@@ -37,28 +40,33 @@ def archive_segment(path: Path) -> Path | None:
 
 def read_decisions(folder: str | Path) -> "pd.DataFrame":
     """Read all decisions of a folder, from Parquet and from segments; one row a decision."""
-    return _read(Path(folder), "decisions").drop_duplicates("decision_id")
-
-
-def read_events(folder: str | Path) -> "pd.DataFrame":
-    """Read all outcome events that a service has logged."""
-    return _read(Path(folder), "events")
-
-
-def _read(folder: Path, what: str) -> "pd.DataFrame":
     import pandas as pd
 
     from uplift.errors import InputError
+
+    frames = [frame for part in log_parts(folder) if len(frame := read_part(part))]
+    if not frames:
+        raise InputError(f"folder {str(folder)!r} holds no decisions; check the path.")
+    return pd.concat(frames, ignore_index=True).drop_duplicates("decision_id")
+
+
+def log_parts(folder: str | Path) -> list[Path]:
+    """Return the files that hold the records of a log's folder, archived or not, each once."""
+    archived = [path for path in Path(folder).glob("*.parquet") if _NUMBERED.fullmatch(path.stem)]
+    done = {path.stem for path in archived}
+    return sorted(archived) + [path for path in segments(Path(folder)) if path.stem not in done]
+
+
+def read_part(path: Path) -> "pd.DataFrame":
+    """Read the records of one of the `log_parts`."""
+    if path.suffix != ".parquet":
+        return _frame(read_segment(path))
     from uplift.parquet import read_frame
 
-    archived = sorted(folder.glob("*.parquet"))
-    done = {path.stem for path in archived}
-    frames = [read_frame(path) for path in archived]
-    frames += [_frame(read_segment(path)) for path in segments(folder) if path.stem not in done]
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
-        raise InputError(f"folder {str(folder)!r} holds no {what}; check the path.")
-    return pd.concat(frames, ignore_index=True)
+    frame = read_frame(path)
+    if "timestamp" in frame:
+        frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC")
+    return frame
 
 
 def _frame(records: Any) -> "pd.DataFrame":

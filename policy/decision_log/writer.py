@@ -1,6 +1,5 @@
 """DecisionLog: appended to by a service, written in the background, there after a crash."""
 
-import fcntl
 import os
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import Any, Self, get_args
 from policy.decision_log.segment import encoded, scan, segment_name, segments
 from policy.names import Fsync
 from uplift.errors import InputError
-from uplift.files import check_writable
+from uplift.files import check_writable, lock_folder
 
 __all__ = ["DecisionLog"]
 
@@ -62,7 +61,7 @@ class DecisionLog:
             )
         self._folder, self._fsync, self._size = Path(folder), fsync, segment_bytes
         check_writable(self._folder / "segment")
-        self._lock = _locked(self._folder)
+        self._lock = lock_folder(self._folder, "logs decisions to")
         self._most, self._sealed = queue, sealed
         self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
         self._ticket, self._done, self.lost, self.written = 0, 0, 0, 0
@@ -234,16 +233,3 @@ class DecisionLog:
                 self._sealed(full)
             except Exception as error:  # the segment stays, and is read as it is
                 self._last_error = f"{full.name}: {error}"
-
-
-def _locked(folder: Path) -> int:
-    """Hold a folder for one log; the system lets go of it with the process."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise InputError(
-            f"another process logs decisions to {str(folder)!r}; give each its own folder."
-        ) from None
-    return lock

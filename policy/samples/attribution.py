@@ -16,7 +16,7 @@ from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 from uplift.schema import LogSchema
 
-__all__ = ["PLACE", "attributed_outcomes"]
+__all__ = ["PLACE", "attributed_outcomes", "kinds_of"]
 
 PLACE = ("session_id", "page", "position", "timestamp")
 """Columns that say where and when a decision was taken, or an event happened."""
@@ -46,7 +46,7 @@ def attributed_outcomes(
     """
     need(decisions, PLACE, "decisions")
     need(events, PLACE, "events")
-    asked = {outcome: _parsed(outcome) for outcome in schema.outcomes}
+    asked = kinds_of(schema)
     if "event_id" in events:
         micros(events, "timestamp", "events")
         events = first_told(events, "event_id")
@@ -104,6 +104,11 @@ class _Events:
         """Slots between the decisions and the events of some pairs."""
         gap: IntArray = self._event[event] - self._decision[part][decision]
         return gap
+
+
+def kinds_of(schema: LogSchema) -> dict[str, tuple[str, int]]:
+    """Return of each outcome its kind and its number of slots."""
+    return {outcome: _parsed(outcome) for outcome in schema.outcomes}
 
 
 def _values(events: pd.DataFrame, kind: str) -> FloatArray:

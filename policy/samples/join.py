@@ -4,6 +4,8 @@ Each sample depends on its own decision, on the events of its session and on the
 user, and on nothing else: so the join may be cut by day, by session, by user.
 """
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from policy.samples.asof import with_features
@@ -14,7 +16,7 @@ from uplift.contract import check_rows
 from uplift.errors import InputError
 from uplift.schema import ROLE_COLUMNS, LogSchema
 
-__all__ = ["join_samples"]
+__all__ = ["join_samples", "sample_order"]
 
 
 def join_samples(
@@ -55,11 +57,12 @@ def join_samples(
         samples = with_features(samples, snapshots, schema, rules)
     samples = samples.assign(**outcomes)
     check_rows(samples, schema)
-    return samples[_in_order(samples, schema)]
+    return samples[sample_order(samples.columns, schema)]
 
 
-def _in_order(samples: pd.DataFrame, schema: LogSchema) -> list[str]:
-    """Names of the columns: identifier, roles, outcomes, features, then all others, sorted."""
-    features = schema.feature_columns(samples.columns)
-    first = ["decision_id", *(c for c in ROLE_COLUMNS if c in samples), *schema.outcomes, *features]
-    return [*first, *sorted(set(samples.columns) - set(first))]
+def sample_order(columns: Iterable[str], schema: LogSchema) -> list[str]:
+    """Sort names of columns: identifier, roles, outcomes, features, then all others."""
+    names = set(columns)
+    first = ["decision_id", *(c for c in ROLE_COLUMNS if c in names), *schema.outcomes]
+    first += schema.feature_columns(names)
+    return [*first, *sorted(names - set(first))]

@@ -4,6 +4,7 @@ Of the snapshots j of a decision's user with ``known_j <= t`` the one with the g
 ``t - time_j <= max_age``; ``known_j = max(time_j, ingested_j)``. Nothing later is ever looked at.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import numpy as np
@@ -16,7 +17,7 @@ from uplift.arrays import IntArray
 from uplift.errors import InputError
 from uplift.schema import LogSchema
 
-__all__ = ["latest_rows", "with_features"]
+__all__ = ["latest_rows", "snapshot_features", "with_features"]
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -41,7 +42,7 @@ def with_features(
     arrived = [] if rules.ingested_at is None else [rules.ingested_at]
     own = ["timestamp", rules.key, *arrived]
     need(snapshots, own, "snapshots")
-    names = schema.feature_columns(str(c) for c in snapshots if c not in own)
+    names = snapshot_features(map(str, snapshots), schema, rules)
     if not names:
         raise InputError(
             f"no column of the snapshots matches the features {list(schema.features)}; they have "
@@ -50,6 +51,12 @@ def with_features(
     row = latest_rows(decisions, snapshots, rules, names)
     filled = {name: _filled(decisions, snapshots, name, row) for name in names}
     return decisions.assign(**filled)
+
+
+def snapshot_features(columns: Iterable[str], schema: LogSchema, rules: SampleRules) -> list[str]:
+    """Return the names among a snapshot's columns that are features."""
+    own = ("timestamp", rules.key, rules.ingested_at, "page", "position")
+    return schema.feature_columns(column for column in columns if column not in own)
 
 
 def latest_rows(

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from policy.samples.asof import snapshot_features
 from policy.samples.attribution import PLACE, kinds_of
 from policy.samples.parts import Part
 from policy.samples.rules import SampleRules
@@ -59,9 +61,9 @@ class Inputs:
             return [n for n in names if n not in made and not n.startswith("__index_level_")]
 
         def known(names: list[str]) -> list[str]:
-            own = ["timestamp", rules.key, rules.ingested_at]
-            features = schema.feature_columns(name for name in names if name not in own)
-            return [name for name in names if name in own or name in features]
+            used = {"timestamp", rules.key, rules.ingested_at}
+            used |= set(snapshot_features(names, schema, rules))
+            return [name for name in names if name in used]
 
         decisions, events, snapshots = paths
         return cls(
@@ -128,8 +130,6 @@ class Inputs:
 
     def decided(self, day: int) -> pa.Table:
         """Return a day's decisions, but those that were told already in the time before it."""
-        import pyarrow.compute as pc
-
         start, settle = day * DAY, self.rules.settle // MICRO
         found = self.decisions.between(start, start + DAY)
         if not len(found) or "decision_id" not in found.column_names:

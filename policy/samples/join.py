@@ -64,5 +64,5 @@ def sample_order(columns: Iterable[str], schema: LogSchema) -> list[str]:
     """Sort names of columns: identifier, roles, outcomes, features, then all others."""
     names = set(columns)
     first = ["decision_id", *(c for c in ROLE_COLUMNS if c in names), *schema.outcomes]
-    first += schema.feature_columns(names)
+    first += [c for c in schema.feature_columns(names) if c not in first]  # a place may be one
     return [*first, *sorted(names - set(first))]

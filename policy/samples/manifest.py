@@ -7,7 +7,7 @@ input that is gone makes no difference: what was made of it stays.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy.samples.parts import Part
@@ -84,7 +84,7 @@ class SampleManifest:
 
     def write(self) -> None:
         """Write the manifest, whole or not at all."""
-        days = {day: asdict(self.days[day]) for day in sorted(self.days)}
+        days = {day: vars(made) for day, made in self.days.items()}
         table = {"format_version": FORMAT_VERSION, "days": days, "files": self.files}
         with atomic_file(self.folder / MANIFEST) as scratch:
             scratch.write_text(json.dumps(table, indent=1, sort_keys=True), encoding="utf-8")

@@ -185,9 +185,14 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from random import Random
-import policy.samples.job  # once for all runs
+import pandas as pd
+import policy.samples.job  # all is loaded once, for all runs
 from policy.cli import main
+from policy.samples.asof import latest_rows
+from policy.samples.rules import SampleRules
 
+one = pd.DataFrame({"user_id": [1], "timestamp": pd.to_datetime(["2026-01-01"], utc=True), "x": 1})
+latest_rows(one, one, SampleRules(), ["x"])
 out, chance = Path(sys.argv[1]), Random(0)
 command = sys.argv[2:]
 for _ in range(20):

@@ -11,7 +11,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from policy.samples.columns import codes, first_told, micros, need, numbers, total_order, whole
+from policy.samples.columns import codes, micros, need, numbers, told_first, total_order, whole
 from uplift.arrays import FloatArray, IntArray
 from uplift.errors import InputError
 from uplift.schema import LogSchema
@@ -49,7 +49,7 @@ def attributed_outcomes(
     asked = kinds_of(schema)
     if "event_id" in events:
         micros(events, "timestamp", "events")
-        events = first_told(events, "event_id")
+        events = events[told_first(events, "event_id")]
     happened = _Events(decisions, events, schema, sorted({kind for kind, _ in asked.values()}))
     found = {outcome: np.zeros(len(decisions)) for outcome in asked}
     most = max(slots for _, slots in asked.values())

@@ -5,17 +5,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from uplift.arrays import FloatArray, IntArray
+from uplift.arrays import BoolArray, FloatArray, IntArray
 from uplift.errors import InputError
 
 __all__ = [
     "codes",
-    "first_told",
     "micros",
     "need",
     "numbers",
     "plain",
     "ties_broken",
+    "told_first",
     "total_order",
     "whole",
 ]
@@ -84,22 +84,19 @@ def codes(
     return found[: len(left)], found[len(left) :]
 
 
-def first_told(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Keep of the rows with one identifier the earliest; rows without identifier stay.
+def told_first(frame: pd.DataFrame, column: str) -> BoolArray:
+    """(n,) whether a row is the earliest with its identifier, or has none.
 
     Where several are the earliest the choice does not depend on their order.
     """
-    ids = frame[column]
-    doubled = (ids.duplicated(keep=False) & ids.notna()).to_numpy()
-    if not doubled.any():
-        return frame
-    rows = np.flatnonzero(doubled)
+    code = pd.factorize(frame[column])[0]  # -1 where there is none
+    rows = np.flatnonzero((np.bincount(code + 1)[code + 1] > 1) & (code >= 0))
     told = frame.take(rows)
     order = total_order([told["timestamp"].astype(np.int64).to_numpy()], told)
-    again = told[column].take(order).duplicated().to_numpy()
-    kept = np.ones(len(frame), dtype=bool)
-    kept[rows[order[again]]] = False
-    return frame[kept]
+    again = pd.Series(code[rows[order]]).duplicated().to_numpy()
+    first = np.ones(len(frame), dtype=bool)
+    first[rows[order[again]]] = False
+    return first
 
 
 def total_order(keys: Sequence[IntArray], frame: pd.DataFrame) -> IntArray:

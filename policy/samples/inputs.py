@@ -134,9 +134,9 @@ class Inputs:
         found = self.decisions.between(start, start + DAY)
         if not len(found) or "decision_id" not in found.column_names:
             return found
-        before = self.decisions.only("decision_id").between(start - settle, start)
-        told = pc.is_in(found["decision_id"], before["decision_id"].combine_chunks())
-        return found.filter(pc.invert(told))
+        before = self.decisions.only("decision_id").between(start - settle, start)["decision_id"]
+        told = pc.is_in(found["decision_id"], before.combine_chunks())
+        return found.filter(pc.invert(told)) if pc.any(told).as_py() else found
 
     def happened(self, day: int) -> pa.Table:
         """Return the events that can count for a day's decisions."""

@@ -160,7 +160,9 @@ class _Job:
             users = self._users(decisions)
             snapshots = known_snapshots(self._inputs, day, users)
         events = frame_of(self._inputs.happened(day))
-        samples = join_samples(frame_of(decisions), events, snapshots, self._schema, self._rules)
+        frames = [frame_of(decisions)]
+        del decisions  # a day's are held once
+        samples = join_samples(frames.pop(), events, snapshots, self._schema, self._rules)
         return table_of(samples, self._columns)
 
     def _users(self, decisions: pa.Table) -> pa.Array:
@@ -187,7 +189,9 @@ class _Job:
             file.unlink(missing_ok=True)
             return "", there
         with atomic_file(file) as scratch:
-            pq.write_table(samples, scratch, row_group_size=_GROUP)
+            repeat = [f.name for f in samples.schema if f.type == pa.string()][1:]  # but the id
+            options = {"compression": "zstd", "use_dictionary": repeat}
+            pq.write_table(samples, scratch, row_group_size=_GROUP, **options)
             sha256 = digest(scratch)
             changed = not file.exists() or digest(file) != sha256
             if not changed:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from policy.samples.asof import with_features
 from policy.samples.attribution import PLACE, attributed_outcomes
-from policy.samples.columns import first_told, micros, need, total_order
+from policy.samples.columns import micros, need, told_first, total_order
 from policy.samples.rules import SampleRules
 from uplift.contract import check_rows
 from uplift.errors import InputError
@@ -50,8 +50,10 @@ def join_samples(
     time = micros(decisions, "timestamp", "decisions")
     if decisions["decision_id"].isna().any():
         raise InputError("some decisions have no decision_id; each needs one of its own.")
-    decisions = decisions.take(total_order([time], decisions[["decision_id"]]))
-    samples = first_told(decisions, "decision_id").reset_index(drop=True)
+    order = total_order([time], decisions[["decision_id"]])
+    order = order[told_first(decisions, "decision_id")[order]]
+    samples = decisions.take(order).reset_index(drop=True)
+    del decisions  # where the caller let go of them, they are held once
     outcomes = attributed_outcomes(samples, events, schema, rules.settle)
     if snapshots is not None:
         samples = with_features(samples, snapshots, schema, rules)

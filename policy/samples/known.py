@@ -13,7 +13,8 @@ from uplift.arrays import BoolArray
 
 __all__ = ["known_snapshots"]
 
-_ROWS = 1 << 20
+_BYTES = 1 << 28
+"""Of snapshots that are held before the superseded ones are left out."""
 
 
 def known_snapshots(inputs: Inputs, day: int, users: pa.Array) -> pd.DataFrame:
@@ -27,8 +28,8 @@ def known_snapshots(inputs: Inputs, day: int, users: pa.Array) -> pd.DataFrame:
     held, since = [inputs.snapshots.columns.empty_table()], 0
     for table in inputs.snapshots.tables(inputs.oldest(day), start + DAY):
         held.append(table.filter(pc.is_in(table[rules.key].cast(users.type), users)))
-        since += len(held[-1])
-        if since > max(_ROWS, len(held[0])):
+        since += held[-1].nbytes
+        if since > max(_BYTES, held[0].nbytes):
             held, since = [_pruned(pa.concat_tables(held), rules, users, start)], 0
     return frame_of(pa.concat_tables(held))
 

@@ -90,7 +90,7 @@ def test_days_together_are_the_join_of_all(frames, paths, tmp_path, max_age):
 def test_few_snapshots_are_held_at_once(frames, paths, tmp_path, monkeypatch):
     """What was known before a day is pruned as it is read, and nothing changes."""
     make(paths, tmp_path / "all")
-    monkeypatch.setattr("policy.samples.known._ROWS", 20)
+    monkeypatch.setattr("policy.samples.known._BYTES", 1000)
     make(paths, tmp_path / "pruned")
     assert files(tmp_path / "pruned") == files(tmp_path / "all")
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from policy.samples.asof import snapshot_features
 from policy.samples.attribution import PLACE, kinds_of
@@ -65,23 +64,34 @@ class Inputs:
             used |= set(snapshot_features(names, schema, rules))
             return [name for name in names if name in used]
 
+        def happened(names: list[str]) -> list[str]:
+            return [name for name in names if name in told]
+
         decisions, events, snapshots = paths
-        return cls(
-            Source.of(
-                decisions,
-                "decisions",
-                decided,
-                skip_corrupt,
-            ),
-            Source.of(
-                events,
-                "events",
-                lambda names: [name for name in names if name in told],
-                skip_corrupt,
-            ),
+        made = cls(
+            Source.of(decisions, "decisions", decided, skip_corrupt),
+            Source.of(events, "events", happened, skip_corrupt),
             None if snapshots is None else Source.of(snapshots, "snapshots", known, skip_corrupt),
             rules,
         )
+        made.decisions.need(["decision_id", *PLACE, "arm"])
+        made.events.need([*PLACE, *kinds - {"purchase"}])
+        made._check_key()
+        return made
+
+    def _check_key(self) -> None:
+        """Refuse keys by which no snapshot would ever be found."""
+        key, kinds = self.rules.key, []
+        if self.snapshots is None:
+            return
+        for source in (self.decisions, self.snapshots):
+            source.need([key])
+            kinds.append(source.columns.field(key).type)
+        if pa.types.is_string(kinds[0]) != pa.types.is_string(kinds[1]):
+            raise InputError(
+                f"column {key!r} is of type {kinds[0]} in the decisions and of type {kinds[1]} in "
+                "the snapshots; write both alike."
+            )
 
     @property
     def sources(self) -> list[Source]:
@@ -127,18 +137,3 @@ class Inputs:
         """Return the first moment whose snapshots can be used on a day."""
         age = self.rules.max_age
         return -(1 << 62) if age is None else day * DAY - age // MICRO
-
-    def decided(self, day: int) -> pa.Table:
-        """Return a day's decisions, but those that were told already in the time before it."""
-        start, settle = day * DAY, self.rules.settle // MICRO
-        found = self.decisions.between(start, start + DAY)
-        if not len(found) or "decision_id" not in found.column_names:
-            return found
-        before = self.decisions.only("decision_id").between(start - settle, start)["decision_id"]
-        told = pc.is_in(found["decision_id"], before.combine_chunks())
-        return found.filter(pc.invert(told)) if pc.any(told).as_py() else found
-
-    def happened(self, day: int) -> pa.Table:
-        """Return the events that can count for a day's decisions."""
-        start, settle = day * DAY, self.rules.settle // MICRO
-        return self.events.between(start - settle, start + DAY + settle)

@@ -2,8 +2,7 @@
 
     OUT/day=YYYY-MM-DD/samples.parquet    OUT/_manifest.json
 
-A day is held in memory, never two. Its file is written beside and renamed; what was made before of
-the same inputs stays.
+A day's file is written beside and renamed; what was made before of the same inputs stays.
 """
 
 import hashlib
@@ -15,22 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from policy.samples.day import joined_day
 from policy.samples.inputs import Inputs, day_name
-from policy.samples.join import join_samples
-from policy.samples.known import known_snapshots
-from policy.samples.manifest import DayMade, SampleManifest, digest
+from policy.samples.manifest import DayMade, SampleManifest
+from policy.samples.put import put_day
 from policy.samples.rules import SampleRules
-from policy.samples.tables import frame_of, sample_columns, table_of
+from policy.samples.tables import sample_columns
 from uplift.errors import InputError
-from uplift.files import atomic_file, check_writable, lock_folder
+from uplift.files import check_writable, lock_folder
 from uplift.schema import LogSchema
 
 __all__ = ["SamplesMade", "make_samples"]
-
-_GROUP = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -142,61 +136,14 @@ class _Job:
         inputs = manifest.digests(self._inputs.parts_of(day))
         if manifest.is_made(name, inputs, self._made_by):
             return "kept" if manifest.days[name].rows else ""
-        samples = self._joined(day)
+        samples = joined_day(self._inputs, day, self._schema, self._columns)
         before = manifest.days.get(name)
-        sha256, changed = self._put(samples, manifest.file(name))
-        manifest.days[name] = DayMade(inputs, self._made_by, sha256, len(samples))
+        sha256, rows, changed = put_day(samples, self._columns, manifest.file(name))
+        manifest.days[name] = DayMade(inputs, self._made_by, sha256, rows)
         manifest.write()
         if not changed:
-            return "kept" if len(samples) else ""
+            return "kept" if rows else ""
         return "written" if before is None or not before.rows else "rewritten"
-
-    def _joined(self, day: int) -> pa.Table:
-        decisions = self._inputs.decided(day)
-        if not len(decisions):
-            return self._columns.empty_table()
-        snapshots = None
-        if self._inputs.snapshots is not None:
-            users = self._users(decisions)
-            snapshots = known_snapshots(self._inputs, day, users)
-        events = frame_of(self._inputs.happened(day))
-        frames = [frame_of(decisions)]
-        del decisions  # a day's are held once
-        samples = join_samples(frames.pop(), events, snapshots, self._schema, self._rules)
-        return table_of(samples, self._columns)
-
-    def _users(self, decisions: pa.Table) -> pa.Array:
-        key, snapshots = self._rules.key, self._inputs.snapshots
-        assert snapshots is not None
-        for source in (self._inputs.decisions, snapshots):
-            if key not in source.columns.names:
-                raise InputError(
-                    f"the {source.what} lack {key!r}, by which snapshots are found; they have "
-                    f"{source.columns.names[:12]}."
-                )
-        kinds = [source.columns.field(key).type for source in (self._inputs.decisions, snapshots)]
-        if pa.types.is_string(kinds[0]) != pa.types.is_string(kinds[1]):
-            raise InputError(
-                f"column {key!r} is of type {kinds[0]} in the decisions and of type {kinds[1]} in "
-                "the snapshots; write both alike."
-            )
-        return decisions[key].unique()
-
-    def _put(self, samples: pa.Table, file: Path) -> tuple[str, bool]:
-        """Bring a day's file to what it should hold; return its digest, and whether it changed."""
-        if not len(samples):
-            there = file.exists()
-            file.unlink(missing_ok=True)
-            return "", there
-        with atomic_file(file) as scratch:
-            repeat = [f.name for f in samples.schema if f.type == pa.string()][1:]  # but the id
-            options = {"compression": "zstd", "use_dictionary": repeat}
-            pq.write_table(samples, scratch, row_group_size=_GROUP, **options)
-            sha256 = digest(scratch)
-            changed = not file.exists() or digest(file) != sha256
-            if not changed:
-                scratch.unlink()  # the file that stands stays, with its time
-        return sha256, changed
 
     def _fingerprint(self) -> str:
         """Return a digest of all beside the inputs that has a say in the samples."""

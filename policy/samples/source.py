@@ -1,7 +1,7 @@
 """Source: an input of many files, read between two moments."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,10 +70,17 @@ class Source:
         """The last moment, in microseconds."""
         return max(part.last for part in self.parts)
 
-    def only(self, name: str) -> "Source":
-        """Return the same input with one column beside the moment."""
-        kept = [self.columns.field(column) for column in dict.fromkeys((name, "timestamp"))]
-        return replace(self, columns=pa.schema(kept))
+    def only(self, *names: str) -> "Source":
+        """Return the same input with some of the columns."""
+        return replace(self, columns=pa.schema([self.columns.field(name) for name in names]))
+
+    def need(self, names: Iterable[str]) -> None:
+        """Refuse an input that lacks a column."""
+        missing = [name for name in names if name not in self.columns.names]
+        if missing:
+            raise InputError(
+                f"the {self.what} lack {missing}; they have {self.columns.names[:12]}."
+            )
 
     def overlapping(self, low: int, high: int) -> list[Part]:
         """Return the parts that may have rows with moments in [low, high)."""

@@ -95,6 +95,23 @@ def test_few_snapshots_are_held_at_once(frames, paths, tmp_path, monkeypatch):
     assert files(tmp_path / "pruned") == files(tmp_path / "all")
 
 
+def test_how_a_day_is_sliced_has_no_say(frames, paths, tmp_path, monkeypatch):
+    """Decisions told again hours later are in other slices, and found."""
+    again = frames[0].iloc[::5]
+    later = again["timestamp"] + pd.Timedelta(hours=3)
+    same = later.dt.date == again["timestamp"].dt.date
+    again[same].assign(timestamp=later[same]).to_parquet(paths[0] / "again.parquet")
+    make(paths, tmp_path / "all")
+    monkeypatch.setattr("policy.samples.day._ROWS", 17)
+    monkeypatch.setattr("policy.samples.put._GROUP", 50)
+    make(paths, tmp_path / "sliced")
+    pd.testing.assert_frame_equal(whole(tmp_path / "sliced"), whole(tmp_path / "all"))
+    monkeypatch.setattr("policy.samples.day._ROWS", 90)
+    make(paths, tmp_path / "other")
+    assert files(tmp_path / "other") == files(tmp_path / "sliced")
+    assert len(whole(tmp_path / "all")) == len(frames[0])
+
+
 def test_check_accepts_the_folder(cli, paths, tmp_path):
     world.SCHEMA.write(tmp_path / "log.toml")
     given = "--schema", tmp_path / "log.toml"
@@ -243,6 +260,30 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(tmp_path):
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+FULL = """
+import resource, signal, sys
+from policy.cli import main
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.argv[:2] = ["request-uplift"]
+main()
+"""
+
+
+def test_a_disk_that_is_full_leaves_nothing_half_written(paths, tmp_path):
+    """No file can grow beyond a few bytes: a sentence, and no day."""
+    world.SCHEMA.write(tmp_path / "log.toml")
+    command = ["samples", paths[0], "--events", paths[1], "--snapshots", paths[2]]
+    command += ["--schema", tmp_path / "log.toml", "--out", tmp_path / "out", "--now", "2026-03-04"]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, "4000", *command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "too large" in done.stderr
+    assert files(tmp_path / "out") == {}
+
+
 def test_two_runs_at_once_are_refused(paths, tmp_path):
     from uplift.files import lock_folder
 
@@ -328,7 +369,7 @@ def test_an_empty_part_among_others_is_nothing(paths, tmp_path):
 
 
 def test_users_of_another_type_or_none_are_told(frames, paths, tmp_path):
-    with pytest.raises(InputError, match="snapshots lack 'session_id'"):
+    with pytest.raises(InputError, match=r"snapshots lack \['session_id'\]"):
         make(paths, tmp_path / "out", rules=SampleRules(key="session_id"))
     for part in paths[2].rglob("*.parquet"):
         pd.read_parquet(part).assign(user_id=1).to_parquet(part)

@@ -214,8 +214,8 @@ def one(engine: str, folder: str, out: str) -> None:
     globals()[engine](Path(folder), Path(out))
 
 
-def measured(engine: str, folder: Path) -> tuple[float, float, tuple[float, ...]]:
-    """Return the seconds and the peak GiB of one engine, and sums of what it wrote."""
+def measured(engine: str, folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return seconds of clock and of processor and peak GiB, and sums of what was written."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
@@ -227,7 +227,8 @@ def measured(engine: str, folder: Path) -> tuple[float, float, tuple[float, ...]
     columns = ["purchase_10", "gmv_10", "gmv_20", "f_0", "f_9"]
     parts = [pd.read_parquet(path, columns=columns) for path in out.rglob("*.parquet")]
     sums = pd.concat(parts).astype(np.float64).sum()
-    return seconds, used.ru_maxrss / 2**20, (sum(map(len, parts)), *sums)
+    cost = seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+    return cost, (sum(map(len, parts)), *sums)
 
 
 # --- what is printed ------------------------------------------------------------------------------
@@ -236,10 +237,11 @@ def measured(engine: str, folder: Path) -> tuple[float, float, tuple[float, ...]
 def engines(rows: str = "5000000", repeats: str = "3") -> None:
     n = int(rows)
     print(f"{n:,} decisions, {4 * n:,} snapshots, {int(0.4 * n):,} events: medians of {repeats}")
-    print(f"{'engine':>8} {'seconds':>8} {'of ours':>8} {'peak GiB':>9} {'of ours':>8}")
+    heads = ("seconds", "of ours", "CPU", "of ours", "peak GiB", "of ours")
+    print(f"{'engine':>8}", *(f"{head:>8}" for head in heads))
     with tempfile.TemporaryDirectory() as folder:
         write_world(Path(folder), n)
-        found: dict[str, list[tuple[float, float]]] = {}
+        found: dict[str, list[tuple[float, ...]]] = {}
         sums: tuple[float, ...] = ()
         for _ in range(int(repeats)):
             for engine in ENGINES:
@@ -247,15 +249,15 @@ def engines(rows: str = "5000000", repeats: str = "3") -> None:
                     __import__(engine if engine != "ours" else "policy")
                 except ImportError:
                     continue
-                seconds, peak, told = measured(engine, Path(folder))
+                cost, told = measured(engine, Path(folder))
                 sums = sums or told
                 if not np.allclose(told, sums, rtol=1e-9):
                     print(f"{engine} differs: {told}, {sums}")
-                found.setdefault(engine, []).append((seconds, peak))
+                found.setdefault(engine, []).append(cost)
     medians = {engine: np.median(runs, axis=0) for engine, runs in found.items()}
-    for engine, (seconds, peak) in medians.items():
-        of = medians["ours"]
-        print(f"{engine:>8} {seconds:8.1f} {seconds / of[0]:8.2f} {peak:9.2f} {peak / of[1]:8.2f}")
+    for engine, cost in medians.items():
+        pairs = zip(cost, cost / medians["ours"], strict=True)
+        print(f"{engine:>8}", *(f"{value:8.2f}" for pair in pairs for value in pair))
 
 
 def days(rows: str = "1000000", *numbers: str) -> None:
@@ -265,7 +267,7 @@ def days(rows: str = "1000000", *numbers: str) -> None:
     for count in map(int, numbers or ("1", "2", "4", "8")):
         with tempfile.TemporaryDirectory() as folder:
             write_world(Path(folder), n, count)
-            seconds, peak, _ = measured("ours", Path(folder))
+            (seconds, _, peak), _ = measured("ours", Path(folder))
             start = time.perf_counter()
             one("ours", folder, f"{folder}/out")
             again = time.perf_counter() - start

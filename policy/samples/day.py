@@ -17,7 +17,7 @@ from uplift.schema import LogSchema
 
 __all__ = ["joined_day"]
 
-_ROWS = 1 << 20
+_ROWS = 1 << 21
 """Decisions of a slice; more where more are of one moment."""
 
 
@@ -29,19 +29,16 @@ def joined_day(
     How the day is sliced has no say in them: a decision that was told in an earlier slice, or in
     the time before the day, is known by its identifier.
     """
+    start, settle = day * DAY, inputs.rules.settle // MICRO
     moments, users = _surveyed(inputs, day)
     if not len(moments):
         return
     snapshots = None if inputs.snapshots is None else known_snapshots(inputs, day, users)
-    start, settle = day * DAY, inputs.rules.settle // MICRO
     events = _happened(inputs, start - settle, start + DAY + settle)
-    told = inputs.decisions.only("decision_id", "timestamp").between(start - settle, start)
-    before = told["decision_id"].chunks
+    again = _told_again(inputs, start - settle, start + DAY)
+    _, told = _first(inputs.decisions.between(start - settle, start), again, again.slice(0, 0))
     for low, high in _slices(moments):
-        decisions = inputs.decisions.between(low, high)
-        known = pa.chunked_array(before, decisions["decision_id"].type)
-        decisions = decisions.filter(pc.invert(pc.is_in(decisions["decision_id"], known)))
-        before += decisions["decision_id"].chunks
+        decisions, told = _first(inputs.decisions.between(low, high), again, told)
         near = events[events["timestamp"].between(_moment(low), _moment(high + settle))]
         frames = [frame_of(decisions)]
         del decisions  # the slice is held once
@@ -52,16 +49,27 @@ def joined_day(
 def _surveyed(inputs: Inputs, day: int) -> tuple[IntArray, pa.Array]:
     """Return the moments of a day's decisions, and whose they are where snapshots are asked for."""
     key = inputs.rules.key if inputs.snapshots is not None else "timestamp"
-    moments, users = (
-        [np.zeros(0, np.int64)],
-        [pa.array([], inputs.decisions.columns.field(key).type)],
-    )
     source = inputs.decisions.only(*dict.fromkeys((key, "timestamp")))
+    moments, users = [np.zeros(0, np.int64)], [pa.array([], source.columns.field(key).type)]
     for table in source.tables(day * DAY, (day + 1) * DAY):
         moments.append(table["timestamp"].cast(pa.int64()).to_numpy())
         if key != "timestamp":
             users.append(table[key].unique())
     return np.concatenate(moments), pa.concat_arrays(users).unique()
+
+
+def _told_again(inputs: Inputs, low: int, high: int) -> pa.Array:
+    """Return the identifiers that occur more than once."""
+    source = inputs.decisions.only("decision_id", "timestamp")
+    found = source.between(low, high)["decision_id"].value_counts()
+    return found.field("values").filter(pc.greater(found.field("counts"), 1)).drop_null()
+
+
+def _first(decisions: pa.Table, again: pa.Array, told: pa.Array) -> tuple[pa.Table, pa.Array]:
+    """Leave out decisions that were told; add those that will be told again to them."""
+    new = decisions.filter(pc.invert(pc.is_in(decisions["decision_id"], told)))
+    more = new["decision_id"].filter(pc.is_in(new["decision_id"], again))
+    return new, pa.concat_arrays([told, *more.chunks])
 
 
 def _slices(moments: IntArray) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Inputs: decisions, events and snapshots as they lie on the disk, and one day of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -107,7 +107,16 @@ class Inputs:
     @property
     def skipped(self) -> list[str]:
         """Names of the files that are not whole and were passed over."""
-        return sorted({name for source in self.sources for name in source.skipped or ()})
+        return sorted({name for source in self.sources for name in source.skipped})
+
+    def without(self, path: Path) -> "Inputs":
+        """Return the same inputs but for a file that is not whole."""
+        return replace(
+            self,
+            decisions=self.decisions.without(path),
+            events=self.events.without(path),
+            snapshots=None if self.snapshots is None else self.snapshots.without(path),
+        )
 
     def refuse_future(self, now: datetime) -> None:
         """Refuse moments that have not come yet."""

@@ -18,6 +18,7 @@ from policy.samples.day import joined_day
 from policy.samples.inputs import Inputs, day_name
 from policy.samples.manifest import DayMade, SampleManifest
 from policy.samples.put import put_day
+from policy.samples.readers import CorruptPart
 from policy.samples.rules import SampleRules
 from policy.samples.tables import sample_columns
 from uplift.errors import InputError
@@ -87,15 +88,15 @@ def make_samples(
     inputs = Inputs.of(paths, schema, rules, skip_corrupt)
     now = datetime.now(UTC) if now is None else now
     inputs.refuse_future(now)
-    with _Job(inputs, schema, out) as job:
+    with _Job(inputs, schema, out, skip_corrupt) as job:
         return job.run(now, progress)
 
 
 class _Job:
     """The days of one folder of samples."""
 
-    def __init__(self, inputs: Inputs, schema: LogSchema, out: Path) -> None:
-        self._inputs, self._schema = inputs, schema
+    def __init__(self, inputs: Inputs, schema: LogSchema, out: Path, skip_corrupt: bool) -> None:
+        self._inputs, self._schema, self._skip_corrupt = inputs, schema, skip_corrupt
         self._rules = inputs.rules
         snapshots = None if inputs.snapshots is None else inputs.snapshots.columns
         self._columns = sample_columns(inputs.decisions.columns, snapshots, schema, self._rules)
@@ -120,7 +121,7 @@ class _Job:
         days = self._inputs.days
         for done, day in enumerate(days):
             complete = self._inputs.complete(day, now)
-            what = self._brought_up_to_date(day) if complete else "waiting"
+            what = self._whole_day(day) if complete else "waiting"
             if what:
                 did[what].append(day_name(day))
             if progress is not None:
@@ -129,6 +130,16 @@ class _Job:
         self._manifest.write()
         rows = sum(made.rows for made in self._manifest.days.values())
         return SamplesMade(rows, **did, skipped=self._inputs.skipped)
+
+    def _whole_day(self, day: int) -> str:
+        """Make a day; again without a file that shows not to be whole, if it may be skipped."""
+        while True:
+            try:
+                return self._brought_up_to_date(day)
+            except CorruptPart as error:
+                if not self._skip_corrupt:
+                    raise
+                self._inputs = self._inputs.without(error.path)
 
     def _brought_up_to_date(self, day: int) -> str:
         """Make a day unless it stands; return what was done, nothing for a day of no decision."""

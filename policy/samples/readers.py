@@ -19,7 +19,16 @@ _ROWS = 1 << 18
 
 
 class CorruptPart(InputError):
-    """A file that is not whole; the only trouble that may be skipped."""
+    """A file that is not whole; the only trouble that may be skipped.
+
+    Attributes
+    ----------
+    path : of the file
+    """
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(str(unreadable(path, error)))
+        self.path = path
 
 
 class Reader(Protocol):
@@ -58,7 +67,7 @@ class _Parquet:
         try:
             self._file = pq.ParquetFile(path, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
-            raise CorruptPart(str(unreadable(path, error))) from error
+            raise CorruptPart(path, error) from error
         self._meta = self._file.metadata
         self.rows = self._meta.num_rows
         self.columns = _plain_schema(self._file.schema_arrow)
@@ -77,7 +86,7 @@ class _Parquet:
             for batch in self._file.iter_batches(_ROWS, groups, names):
                 yield pa.Table.from_batches([batch]).select(names).cast(kinds, safe=False)
         except (pa.ArrowException, OSError) as error:
-            raise CorruptPart(str(unreadable(self._path, error))) from error
+            raise CorruptPart(self._path, error) from error
 
     def _groups(self) -> list[int]:
         return [g for g in range(self._meta.num_row_groups) if self._meta.row_group(g).num_rows]

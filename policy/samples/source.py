@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,13 +28,13 @@ class Source:
     what : decisions, events or snapshots
     parts : files that hold rows
     columns : those that are used, of types that fit all parts
-    skipped : names of the parts that are not whole, where they may be skipped; None where they stop
+    skipped : names of the parts that were passed over, since they are not whole
     """
 
     what: str
     parts: tuple[Part, ...]
     columns: pa.Schema
-    skipped: set[str] | None = field(compare=False)
+    skipped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: str | Path, what: str, chosen: Chosen, skip_corrupt: bool) -> "Source":
@@ -54,9 +54,9 @@ class Source:
             parts may differ: what was not logged is missing.
         """
         files, from_log = _files(existing_file(path, what))
-        skipped: set[str] | None = set() if skip_corrupt else None
-        looked = [_part(file, skipped) for file in files]
-        parts = tuple(part for part in looked if part is not None and part.rows)
+        looked = {file: _part(file, skip_corrupt) for file in files}
+        parts = tuple(part for part in looked.values() if part is not None and part.rows)
+        skipped = tuple(str(file) for file, part in looked.items() if part is None)
         if not parts:
             raise InputError(
                 f"the {what} {str(path)!r} hold no rows in {len(files)} parts"
@@ -65,14 +65,15 @@ class Source:
         columns = _united(parts, chosen, from_log)
         return cls(what, parts, columns, skipped)
 
-    @property
-    def last(self) -> int:
-        """The last moment, in microseconds."""
-        return max(part.last for part in self.parts)
-
     def only(self, *names: str) -> "Source":
         """Return the same input with some of the columns."""
         return replace(self, columns=pa.schema([self.columns.field(name) for name in names]))
+
+    def without(self, path: Path) -> "Source":
+        """Return the same input but for a part that is not whole."""
+        left = tuple(part for part in self.parts if part.path != path)
+        gone = () if len(left) == len(self.parts) else (str(path),)
+        return replace(self, parts=left, skipped=(*self.skipped, *gone))
 
     def need(self, names: Iterable[str]) -> None:
         """Refuse an input that lacks a column."""
@@ -89,13 +90,8 @@ class Source:
     def tables(self, low: int, high: int) -> Iterator[pa.Table]:
         """Yield the rows with moments in [low, high)."""
         for part in self.overlapping(low, high):
-            try:
-                for table in part.between(low, high, self.columns.names):
-                    yield _widened(part, table, self.columns)
-            except CorruptPart:
-                if self.skipped is None:
-                    raise
-                self.skipped.add(str(part.path))
+            for table in part.between(low, high, self.columns.names):
+                yield _widened(part, table, self.columns)
 
     def between(self, low: int, high: int) -> pa.Table:
         """Return the rows with moments in [low, high)."""
@@ -119,14 +115,13 @@ def _files(path: Path) -> tuple[list[Path], bool]:
     return files, False
 
 
-def _part(path: Path, skipped: set[str] | None) -> Part | None:
+def _part(path: Path, skip_corrupt: bool) -> Part | None:
     try:
         return Part.of(path)
     except CorruptPart:
-        if skipped is None:
-            raise
-        skipped.add(str(path))
-        return None
+        if skip_corrupt:
+            return None
+        raise
 
 
 def _united(parts: tuple[Part, ...], chosen: Chosen, may_lack: bool) -> pa.Schema:

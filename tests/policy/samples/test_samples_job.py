@@ -342,6 +342,10 @@ def test_a_corrupt_part_is_named_or_skipped_and_counted(paths, tmp_path, where):
         make(paths, tmp_path / "out")
     made = make(paths, tmp_path / "out", skip_corrupt=True)
     assert (made.skipped, made.rows) == ([str(file)], 400)
+    # Nothing of it is used, as if it were not there.
+    file.rename(tmp_path / "aside")
+    make(paths, tmp_path / "without")
+    assert files(tmp_path / "out") == files(tmp_path / "without")
     # Mended, it is read, and its days are made again.
     file.write_bytes(data)
     assert make(paths, tmp_path / "out").rewritten

@@ -1,5 +1,5 @@
 """A durable log of decisions: what was decided, with what probability, on which features.
 
 `segment` is the format, `writer` the log that a service appends to, `archive` turns sealed segments
-into Parquet, `outcomes` joins what happened afterwards into a `RequestLog`.
+into Parquet; `policy.samples` joins what happened afterwards.
 """

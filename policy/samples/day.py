@@ -30,12 +30,11 @@ def joined_day(
     the time before the day, is known by its identifier.
     """
     start, settle = day * DAY, inputs.rules.settle // MICRO
-    moments, users = _surveyed(inputs, day)
+    moments, users, again = _surveyed(inputs, start - settle, start, start + DAY)
     if not len(moments):
         return
     snapshots = None if inputs.snapshots is None else known_snapshots(inputs, day, users)
     events = _happened(inputs, start - settle, start + DAY + settle)
-    again = _told_again(inputs, start - settle, start + DAY)
     _, told = _first(inputs.decisions.between(start - settle, start), again, again.slice(0, 0))
     for low, high in _slices(moments):
         decisions, told = _first(inputs.decisions.between(low, high), again, told)
@@ -46,23 +45,17 @@ def joined_day(
         yield table_of(samples, columns)
 
 
-def _surveyed(inputs: Inputs, day: int) -> tuple[IntArray, pa.Array]:
-    """Return the moments of a day's decisions, and whose they are where snapshots are asked for."""
-    key = inputs.rules.key if inputs.snapshots is not None else "timestamp"
-    source = inputs.decisions.only(*dict.fromkeys((key, "timestamp")))
-    moments, users = [np.zeros(0, np.int64)], [pa.array([], source.columns.field(key).type)]
-    for table in source.tables(day * DAY, (day + 1) * DAY):
-        moments.append(table["timestamp"].cast(pa.int64()).to_numpy())
-        if key != "timestamp":
-            users.append(table[key].unique())
-    return np.concatenate(moments), pa.concat_arrays(users).unique()
-
-
-def _told_again(inputs: Inputs, low: int, high: int) -> pa.Array:
-    """Return the identifiers that occur more than once."""
-    source = inputs.decisions.only("decision_id", "timestamp")
-    found = source.between(low, high)["decision_id"].value_counts()
-    return found.field("values").filter(pc.greater(found.field("counts"), 1)).drop_null()
+def _surveyed(
+    inputs: Inputs, before: int, low: int, high: int
+) -> tuple[IntArray, pa.Array, pa.Array]:
+    """Return the moments of a day's decisions, their users, and identifiers told more than once."""
+    key = "timestamp" if inputs.snapshots is None else inputs.rules.key
+    names = dict.fromkeys(("decision_id", "timestamp", key))
+    found = inputs.decisions.only(*names).between(before, high)
+    moments = found["timestamp"].cast(pa.int64()).to_numpy()
+    counted = found["decision_id"].value_counts()
+    again = counted.field("values").filter(pc.greater(counted.field("counts"), 1)).drop_null()
+    return moments[moments >= low], found[key].unique(), again
 
 
 def _first(decisions: pa.Table, again: pa.Array, told: pa.Array) -> tuple[pa.Table, pa.Array]:

@@ -87,6 +87,8 @@ def make_samples(
     _check_apart(out, [path for path in paths if path is not None])
     inputs = Inputs.of(paths, schema, rules, skip_corrupt)
     now = datetime.now(UTC) if now is None else now
+    if now.tzinfo is None:
+        raise InputError(f"now is {now} without a time zone; give it one, such as UTC.")
     inputs.refuse_future(now)
     with _Job(inputs, schema, out, skip_corrupt) as job:
         return job.run(now, progress)

@@ -362,6 +362,8 @@ def test_what_is_not_there_is_told(paths, tmp_path):
     pd.read_parquet(paths[1] / "dt=0" / "part.parquet").iloc[:0].to_parquet(
         tmp_path / "empty" / "none.parquet"
     )
+    with pytest.raises(InputError, match="without a time zone"):
+        make(paths, tmp_path / "out", now=NOW.tz_localize(None))
     with pytest.raises(InputError, match="hold no rows in 1 parts"):
         make([paths[0], tmp_path / "empty", paths[2]], tmp_path / "out")
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -523,26 +524,51 @@ def export(
 
 
 @app.command()
-def outcomes(
-    log: Annotated[Path, typer.Argument(help="Folder of a decision log.", metavar="LOG_DIR")],
+def samples(
+    decisions: Annotated[
+        Path, typer.Argument(help="Folder of a decision log, or Parquet.", metavar="DECISIONS")
+    ],
     schema: SchemaOption,
-    out: Annotated[Path, typer.Option(help="Request log to write.", metavar="LOG.parquet")],
+    out: Annotated[Path, typer.Option(help="Folder of the request log.", metavar="DIR")],
     events: Annotated[
-        Path | None, typer.Option(help="Parquet of events; those told to `serve` by default.")
+        Path | None, typer.Option(help="What happened; by default as told to `serve`.")
+    ] = None,
+    snapshots: Annotated[Path | None, typer.Option(help="Features over time, as Parquet.")] = None,
+    key: Annotated[str, typer.Option(help="Column that snapshots are found by.")] = "user_id",
+    settle: Annotated[str, typer.Option(help="Time that outcomes may take.")] = "1h",
+    max_age: Annotated[str | None, typer.Option(help="Greatest age of a snapshot.")] = None,
+    ingested_at: Annotated[
+        str | None, typer.Option(help="Column that says when a snapshot arrived.")
+    ] = None,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Pass over files that are not whole.")
+    ] = False,
+    now: Annotated[
+        datetime | None, typer.Option(help="Moment (UTC) by which days are complete.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Join logged decisions with what happened afterwards to a request log."""
-    from policy.decision_log.archive import read_decisions, read_events
-    from policy.decision_log.outcomes import join_outcomes
-    from uplift.parquet import read_frame
+    """Join decisions with what happened after and what was known before: the next log, by day."""
+    from dataclasses import asdict
+
+    from policy.samples.job import make_samples
+    from policy.samples.rules import SampleRules, duration
     from uplift.schema import LogSchema
 
-    check_writable(out)
-    happened = read_events(log / "events") if events is None else read_frame(events)
-    joined = join_outcomes(read_decisions(log), happened, LogSchema.read(schema))
-    joined.write(out)
-    say({"rows": len(joined), "log": str(out)}, as_json)
+    age = None if max_age is None else duration(max_age)
+    with shown_stages(as_json) as stages, stages.stage("samples") as step:
+        made = make_samples(
+            decisions,
+            out,
+            LogSchema.read(schema),
+            SampleRules(duration(settle), age, key, ingested_at),
+            events=events,
+            snapshots=snapshots,
+            now=None if now is None else now.replace(tzinfo=UTC),
+            skip_corrupt=skip_corrupt,
+            progress=step,
+        )
+    say({"samples": str(out), **asdict(made)}, as_json)
 
 
 def _read_log(path: Path, schema: Path, stages: Stages) -> "RequestLog":

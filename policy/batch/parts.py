@@ -10,25 +10,12 @@ import pyarrow.parquet as pq
 
 from uplift.errors import InputError
 from uplift.files import existing_file
-from uplift.parquet import column_kinds
+from uplift.parquet import CorruptFile, column_kinds
 
-__all__ = ["CorruptPart", "Part", "Parts"]
+__all__ = ["Part", "Parts"]
 
 _TAIL = 8
 """Bytes at the end of a Parquet file: the length of the footer, and four letters."""
-
-
-class CorruptPart(InputError):
-    """A part that cannot be read, whatever it may hold."""
-
-    @classmethod
-    def of(cls, file: Path, error: Exception) -> "CorruptPart":
-        """Say which part it is and what is wrong with it."""
-        reason = " ".join(str(error).split())[:160]
-        return cls(
-            f"part {str(file)!r} is not a whole Parquet file ({reason}); write it again, or leave "
-            "such parts out with --skip-corrupt."
-        )
 
 
 @dataclass(frozen=True)
@@ -53,14 +40,14 @@ class Part:
 
         Raises
         ------
-        CorruptPart
+        CorruptFile
             The file cannot be read to its end.
         """
         try:
             with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20) as file:
                 yield from file.iter_batches(rows, columns=columns)
         except (pa.ArrowException, OSError) as error:
-            raise CorruptPart.of(self.path, error) from error
+            raise CorruptFile(self.path, error) from error
 
 
 @dataclass(frozen=True)
@@ -103,7 +90,7 @@ class Parts:
             name = file.relative_to(folder).as_posix() if folder.is_dir() else file.name
             try:
                 part, schema = _part(file, name)
-            except CorruptPart:
+            except CorruptFile:
                 if not skip_corrupt:
                     raise
                 corrupt.append(name)
@@ -140,7 +127,7 @@ def _part(file: Path, name: str) -> tuple[Part, pa.Schema]:
             raw.seek(-_TAIL - length, 2)
             digest = hashlib.sha256(raw.read(length)).hexdigest()
     except (pa.ArrowException, OSError) as error:
-        raise CorruptPart.of(file, error) from error
+        raise CorruptFile(file, error) from error
     return Part(name, file, rows, digest), schema
 
 

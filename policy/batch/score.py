@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from policy.batch.memory import rows_at_once
 from policy.batch.overlap import overlapped
-from policy.batch.parts import CorruptPart, Part, Parts
+from policy.batch.parts import Part, Parts
 from uplift.errors import InputError
-from uplift.files import atomic_file, check_writable, locked
+from uplift.files import atomic_file, check_writable, lock_folder
 from uplift.log import key_columns
 from uplift.model import UpliftModel
-from uplift.parquet import batch_frame
+from uplift.parquet import CorruptFile, batch_frame
 
 __all__ = ["BatchScorer", "Scored", "score_parts"]
 
@@ -122,7 +122,7 @@ def score_parts(
             else:
                 try:
                     _score(scorer, part, file, made_of, rows, _after(done, parts.rows, progress))
-                except CorruptPart:
+                except CorruptFile:
                     if not skip_corrupt:
                         raise
                     corrupt.append(part.name)
@@ -157,7 +157,7 @@ def _alone(out: Path) -> Iterator[None]:
     if not out.is_dir():
         yield
         return
-    lock = locked(out, f"another job writes scores to {str(out)!r}; let it end first.")
+    lock = lock_folder(out, "writes scores to")
     try:
         for left in out.rglob(".*.parquet.*"):
             left.unlink()

@@ -7,6 +7,7 @@ does it in a process of its own, as `archiver` wants it.
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["archive_segment", "read_decisions", "read_events"]
+__all__ = ["archive_segment", "log_parts", "read_decisions", "read_part"]
+
+_NUMBERED = re.compile(r"\d{12}")
 
 _BATCH_ROWS = 1 << 14
 
@@ -45,34 +48,37 @@ def archive_segment(path: Path) -> Path | None:
 
 def read_decisions(folder: str | Path) -> "pd.DataFrame":
     """Read all decisions of a folder, from Parquet and from segments; one row a decision."""
-    return _read(Path(folder), "decisions").drop_duplicates("decision_id")
-
-
-def read_events(folder: str | Path) -> "pd.DataFrame":
-    """Read all outcome events that a service has logged."""
-    return _read(Path(folder), "events")
-
-
-def _read(folder: Path, what: str) -> "pd.DataFrame":
     import pandas as pd
 
     from uplift.errors import InputError
-    from uplift.parquet import read_frame
 
-    left = segments(folder)  # before what is archived, which a service may do meanwhile
-    archived = sorted(folder.glob("*.parquet"))
-    done = {path.stem for path in archived}
-    frames = [read_frame(path) for path in archived]
-    frames += [_frame(path) for path in left if path.stem not in done]
-    frames = [frame for frame in frames if len(frame)]
+    frames = [frame for part in log_parts(folder) if len(frame := read_part(part))]
     if not frames:
-        raise InputError(f"folder {str(folder)!r} holds no {what}; check the path.")
+        raise InputError(f"folder {str(folder)!r} holds no decisions; check the path.")
     whole = pd.concat(frames, ignore_index=True)
     mixed = [name for name in whole if whole[name].dtype == object]  # of two kinds in two files
     for name in mixed:
         values = whole[name].where(whole[name].notna(), None).tolist()
         whole[name] = _column(values, _kind({_type(v) for v in values})).to_pandas()
-    return whole
+    return whole.drop_duplicates("decision_id")
+
+
+def log_parts(folder: str | Path) -> list[Path]:
+    """Return the files that hold the records of a log's folder, archived or not, each once."""
+    left = segments(Path(folder))  # before what is archived, which a service may do meanwhile
+    archived = [path for path in Path(folder).glob("*.parquet") if _NUMBERED.fullmatch(path.stem)]
+    done = {path.stem for path in archived}
+    return sorted(archived) + [path for path in left if path.stem not in done]
+
+
+def read_part(path: Path) -> "pd.DataFrame":
+    """Read the records of one of the `log_parts`; times are in UTC."""
+    from uplift.parquet import read_frame
+
+    frame = read_frame(path) if path.suffix == ".parquet" else _frame(path)
+    if "timestamp" in frame:
+        frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC")
+    return frame
 
 
 def _frame(segment: Path) -> "pd.DataFrame":

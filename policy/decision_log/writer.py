@@ -13,7 +13,7 @@ from typing import Any, Self, get_args
 from policy.decision_log.segment import encoded, scan, segment_name, segments
 from policy.names import Fsync
 from uplift.errors import InputError
-from uplift.files import check_writable, locked
+from uplift.files import check_writable, lock_folder
 
 __all__ = ["DecisionLog"]
 
@@ -62,10 +62,7 @@ class DecisionLog:
             )
         self._folder, self._fsync, self._size = Path(folder), fsync, segment_bytes
         check_writable(self._folder / "segment")
-        refusal = (
-            f"another process logs decisions to {str(self._folder)!r}; give each its own folder."
-        )
-        self._lock = locked(self._folder, refusal)
+        self._lock = lock_folder(self._folder, "logs decisions to")
         self._most, self._sealed = queue, sealed
         self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
         self._ticket, self._done, self.lost, self.written = 0, 0, 0, 0

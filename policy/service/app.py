@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, TypeAlias
 
 import msgspec
@@ -232,6 +232,7 @@ class Service:
         if events is None:
             raise Problem(404, "no outcomes are taken here; start the service with --log.")
         record = {"session_id": event.session_id, "page": event.page, "position": event.position}
+        record["timestamp"] = int(time() * 1e6)
         if event.event_id is not None:
             record["event_id"] = event.event_id
         if not events.append(record | event.values):

@@ -8,10 +8,10 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pytest
 from live_server import TOKEN, running
 from redis_server import Redis
@@ -27,6 +27,7 @@ from policy.service.openapi import document
 from policy.service.server import token_of
 from policy.session_state import SessionState
 from uplift.errors import InputError
+from uplift.parquet import read_frame
 
 
 @pytest.fixture(scope="module")
@@ -275,12 +276,11 @@ def test_decisions_and_outcomes_become_a_log(bundle, points, feed_log, tmp_path,
     frame = read_decisions(tmp_path / "log")
     assert frame["decision_id"].tolist() == [d["decision_id"] for d in decided]
     feed_log.schema.write(tmp_path / "log.toml")
-    out = tmp_path / "joined.parquet"
-    code, _, error = cli(
-        "outcomes", tmp_path / "log", "--schema", tmp_path / "log.toml", "--out", out
-    )
+    out, tomorrow = tmp_path / "samples", datetime.now() + timedelta(days=2)
+    given = "--schema", tmp_path / "log.toml", "--now", f"{tomorrow:%Y-%m-%d}"
+    code, _, error = cli("samples", tmp_path / "log", *given, "--out", out)
     assert (code, error) == (0, "")
-    joined = pd.read_parquet(out)
+    joined = read_frame(out)
     assert len(joined) == 200
     assert joined["purchase_10"].sum() >= 1
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,8 @@ class LogSource:
     schema : TOML beside the log
     dataset : name of a public trial in `uplift.datasets`
     outcome : the trial's outcome to learn
+    day : the rows of this day (UTC) alone; stands for ``{day}`` in the path, where the log comes in
+        one file a day
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -38,6 +41,7 @@ class LogSource:
     schema: Path | None = None
     dataset: str | None = None
     outcome: str | None = None
+    day: date | None = None
 
     def __post_init__(self) -> None:
         if self.path is not None and self.schema is None and self.dataset is None:
@@ -94,6 +98,11 @@ class Job:
                 f"job: seed is {self.seed} and fixed_position {self.fixed_position}; expected "
                 "both to be 0 or more."
             )
+
+    @property
+    def seeded_boosting(self) -> BoostParams:
+        """The boosting parameters under the job's seed."""
+        return replace(self.boosting, seed=self.boosting.seed + self.seed)
 
     @classmethod
     def read(cls, path: str | Path) -> "Job":

@@ -55,6 +55,7 @@ class UpliftModel:
         params: BoostParams = BoostParams(),  # noqa: B008  (frozen)
         calibration: CalibrationMethod = "isotonic",
         progress: Progress | None = None,
+        earlier: "UpliftModel | None" = None,
     ) -> "UpliftModel":
         """Fit a learner, by name or as an unfitted object, on the log's primary outcome.
 
@@ -69,13 +70,17 @@ class UpliftModel:
         calibration : how predicted uplift is mapped to its right size
         progress : called by the learner ``auto`` with (candidates done, candidates in all); by
             default the learner's own
+        earlier : a model of the same learner and features, fitted on an earlier log: its boosters
+            are gone on from, and its encoder is kept, to which a category that it has not seen is
+            missing. The calibration is fitted anew
 
         Raises
         ------
         InputError
-            The learner is unknown, or an arm of the schema has no rows in this log.
+            The learner is unknown, an arm of the schema has no rows in this log, or the earlier
+            model does not fit it.
         """
-        encoder = FeatureEncoder.fit(log)
+        encoder = FeatureEncoder.fit(log) if earlier is None else earlier.encoder
         fitted = _by_name(learner, params) if isinstance(learner, str) else clone(learner)
         fitted.set_params(feature_types=encoder.types)
         if isinstance(fitted, AutoLearner):
@@ -90,6 +95,7 @@ class UpliftModel:
             log.arm,
             propensity=log.propensity,
             groups=log.cluster,
+            earlier=None if earlier is None else earlier.learner,
         )
         if isinstance(fitted, AutoLearner):
             fitted.progress = None  # what listens to a fit has no place in a model

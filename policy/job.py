@@ -12,6 +12,7 @@ from policy.problem import Limits
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
 from uplift.names import CalibrationMethod, LearnerName
+from uplift.refit import KEEP, check_keep
 from uplift.tables import build, read_toml
 
 __all__ = ["Job", "LogSource"]
@@ -60,6 +61,25 @@ class Split:
 
 
 @dataclass(frozen=True)
+class RefitRules:
+    """How a bundle is refitted to another day; see `uplift.refit`.
+
+    Attributes
+    ----------
+    keep : shares of the earlier model that are tried, the preferred one first; 0 is a fit anew
+    most_trees : that a booster may have
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    keep: tuple[float, ...] = KEEP
+    most_trees: int = 1000
+
+    def __post_init__(self) -> None:
+        check_keep(self.keep, self.most_trees)
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything that the loop needs to be told.
 
@@ -72,6 +92,7 @@ class Job:
     budget, limits : what extra requests may cost, and what a session allows
     window_minutes : length of the windows that the day is cut into
     gate : what the plan must show before it is published
+    refit : how much of an earlier bundle is kept, where one is refitted
     fixed_position : where the fixed baseline puts its one request a page
     strict : whether doubts about the randomisation stop the job
     seed : of everything random
@@ -88,6 +109,7 @@ class Job:
     limits: Limits = Limits(per_page=2, min_gap=10)  # noqa: RUF009  (frozen)
     window_minutes: float = 60.0
     gate: GateRules = GateRules()  # noqa: RUF009  (frozen)
+    refit: RefitRules = RefitRules()
     fixed_position: int = 25
     strict: bool = False
     seed: int = 0

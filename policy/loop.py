@@ -58,8 +58,8 @@ class Parts:
     test: RequestLog
 
 
-#: Makes the model of a job from the parts of its log.
-Fit = Callable[[Job, Parts, Stages], UpliftModel]
+#: Makes the model of a job from the parts of its log; and what the report says of how.
+Fit = Callable[[Job, Parts, Stages], tuple[UpliftModel, dict[str, Any]]]
 
 
 def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, Any]]:
@@ -95,7 +95,7 @@ def run_loop(
     about_log["split"] = {name: len(part) for name, part in vars(parts).items()}
     about_source = _source_part(log)
     del log  # the parts hold it once more
-    model = (fit or _fit)(job, parts, stages)
+    model, about_fit = (fit or _fit)(job, parts, stages)
     about_model = held_out_curves(model, parts.test, job.seed, stages)
     with stages.stage("plan") as step:
         plan = plan_requests(
@@ -121,15 +121,16 @@ def run_loop(
     about_log["checks"].append(to_plain(drift))
     verdict = _gate(model, plan, parts.test, assessment, about_log, job.gate, job.seed)
     report = _report(about_log, about_model, plan, assessment, optimism, stages)
-    report["gate"] = verdict.to_dict()
+    report |= {"gate": verdict.to_dict(), **about_fit}
     evidence = {k: report[k] for k in ("gate", "value", "saving_at_equal_effect", "warnings")}
     evidence["fitted"] = {"share": job.split.fit + job.split.plan, "seed": job.seed}
-    return Bundle(model, plan, evidence | about_source), report
+    return Bundle(model, plan, evidence | about_fit | about_source), report
 
 
-def _fit(job: Job, parts: Parts, stages: Stages) -> UpliftModel:
+def _fit(job: Job, parts: Parts, stages: Stages) -> tuple[UpliftModel, dict[str, Any]]:
     with stages.stage("fit") as step:
-        return UpliftModel.fit(parts.fit, job.learner, job.seeded_boosting, job.calibration, step)
+        boosting, calibration = job.seeded_boosting, job.calibration
+        return UpliftModel.fit(parts.fit, job.learner, boosting, calibration, step), {}
 
 
 def _source_part(log: RequestLog) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from uplift.arrays import Float32Array, FloatArray, IntArray
 from uplift.errors import InputError
-from uplift.joining import RAREST, joined
+from uplift.joining import RAREST, faded, joined
 
 __all__ = [
     "BoostParams",
@@ -148,6 +148,10 @@ class BoostedModel:
     def followed_by(self, later: "BoostedModel") -> "BoostedModel":
         """Return the booster whose margin is this one's and the later one's together."""
         return BoostedModel(joined(self.booster, later.booster), self.types)
+
+    def faded(self, keep: float) -> "BoostedModel":
+        """Return the booster whose trees say a share of what they said, see `joining.faded`."""
+        return BoostedModel(faded(self.booster, keep), self.types)
 
     def save(self, path: Path) -> None:
         """Write the booster in XGBoost's own format."""

@@ -13,7 +13,7 @@ from uplift.cross_fit import fold_masks
 from uplift.curves import qini_curve
 from uplift.effects import effect_scores
 
-__all__ = ["Choice", "Judge", "choose"]
+__all__ = ["Choice", "Judge", "choose", "is_near"]
 
 _RIDGE = 1e-9
 #: Of the mean variance of the outcome: no row is taken to have less, nor to be told better.
@@ -236,7 +236,7 @@ def _simplest(kinds: Sequence[str], behind: list[Estimate]) -> int:
     """
     for kind in dict.fromkeys(kinds):
         of_kind = [i for i, k in enumerate(kinds) if k == kind]
-        if any(_is_near(behind[i]) for i in of_kind):
+        if any(is_near(behind[i]) for i in of_kind):
             return next(i for i in of_kind if not _is_told(behind[i]))
     return len(kinds)
 
@@ -245,7 +245,7 @@ def _first_of_each(kinds: Sequence[str]) -> list[int]:
     return [kinds.index(kind) for kind in dict.fromkeys(kinds)]
 
 
-def _is_near(behind: Estimate) -> bool:
+def is_near(behind: Estimate) -> bool:
     """Tell whether a candidate is behind the best by no more than one standard error."""
     error = (behind.upper - behind.lower) / (2 * float(norm.ppf((1 + LEVEL) / 2)))
     return behind.value <= error

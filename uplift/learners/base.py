@@ -231,6 +231,24 @@ class UpliftLearner(BaseEstimator, ABC):
             np.concatenate([p.outcome for p in pieces]), np.concatenate([p.uplift for p in pieces])
         )
 
+    def faded(self, keep: float) -> Self:
+        """Return a copy of a fitted learner whose trees say a share of what they said.
+
+        To go on from: ``fit(..., earlier=fitted.faded(0.5))``. All of an earlier fit (1) carries
+        its noise along; half of it and as much of the new rows is about the mean of both.
+
+        Raises
+        ------
+        InputError
+            The share is not in (0, 1].
+        """
+        if not 0 < keep <= 1:
+            raise InputError(f"keep is {keep}; expected a share in (0, 1], or fit anew.")
+        check_is_fitted(self, "boosters_")
+        copied = copy(self)
+        copied.boosters_ = {name: b.faded(keep) for name, b in self.boosters_.items()}
+        return copied
+
     def describe(self) -> dict[str, Any]:
         """Return all of a fitted learner but its boosters, as plain values for JSON."""
         arguments = self.get_params(deep=False)

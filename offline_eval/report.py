@@ -129,11 +129,15 @@ def _refit_notes(report: Table) -> Iterator[str]:
         + (f"{percent(keep)} of its model is kept." if keep else "its model was fitted anew.")
     )
     yield from refit["reasons"]
-    moved = [row["name"] for row in report.get("drift", []) if row["verdict"] != "steady"]
+    moved = [_changed(row) for row in report.get("drift", []) if row["verdict"] != "steady"]
     if moved:
         yield f"Since its log noise does not explain the changes of: {_listed(moved)}."
     elif report.get("drift"):
         yield "Since its log nothing changed that noise does not explain."
+
+
+def _changed(row: Table) -> str:
+    return f"the effect on {row['name']}" if row["kind"] == "effect" else str(row["name"])
 
 
 def _plan_notes(report: Table, refused: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,15 +69,20 @@ class RefitRules:
     ----------
     keep : shares of the earlier model that are tried, the preferred one first; 0 is a fit anew
     most_trees : that a booster may have
+    margin : of the gate, in place of that of [gate]. Below 0 a plan may replace the earlier one
+        that is shown to be at most so much worse: it has seen the later day
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     keep: tuple[float, ...] = KEEP
     most_trees: int = 1000
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         check_keep(self.keep, self.most_trees)
+        if self.margin is not None and not isfinite(self.margin):
+            raise InputError(f"refit: margin is {self.margin}; expected a number.")
 
 
 @dataclass(frozen=True)

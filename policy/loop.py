@@ -1,6 +1,6 @@
 """The whole loop: log, uplift, plan, off-policy value, report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ def run_loop(
     *,
     fit: Fit | None = None,
     prices: Prices | None = None,
+    checks: Sequence[Check] = (),
 ) -> tuple[Bundle, dict[str, Any]]:
     """Run the loop of a job on a log that was read.
 
@@ -88,9 +89,11 @@ def run_loop(
     job, log, stages : what is done, on what, and who is told
     fit : makes the model; by default the job's learner is fitted
     prices : of an earlier plan, that the planner starts from
+    checks : judgements of the log beside those that are made here
     """
     incumbent = find_incumbent(job.gate, log)
     about_log = judge_log(log, job.seed, job.strict, stages)
+    about_log["checks"] += to_plain(checks)
     parts = Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
     about_log["split"] = {name: len(part) for name, part in vars(parts).items()}
     about_source = _source_part(log)

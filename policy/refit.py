@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from offline_eval.diagnostics import LogProfile, changes
+from offline_eval.diagnostics import Change, LogProfile, changes, check_changes
 from policy.bundle import Bundle
 from policy.job import Job
 from policy.loop import Parts, run_loop
@@ -33,8 +33,9 @@ def refit_job(
 
     As `run_job`, with the same split of the users, so that those who judge were fitted on neither
     day; but the model goes on from the bundle's (`uplift.refit`), the planner from its prices, and
-    the incumbent that the plan must beat is the bundle itself, whatever [gate] names. The report
-    also tells what changed from the log before (``drift``) and what was tried (``refit``).
+    the incumbent that the plan must beat is the bundle itself, whatever [gate] names, by the margin
+    of [refit] if it has one. The report also tells what changed from the log before (``drift``) and
+    what was tried (``refit``).
 
     Parameters
     ----------
@@ -61,17 +62,19 @@ def refit_job(
     if is_seen(SeenLog.of(logs[0]), seen):
         return None
     drift = _drift(old.bundle, logs[0], stages)
-    rules = replace(job.gate, incumbent="never", bundle=path)
+    margin = job.gate.margin if job.refit.margin is None else job.refit.margin
+    rules = replace(job.gate, incumbent="never", bundle=path, margin=margin)
     bundle, report = run_loop(
         replace(job, gate=rules),
         logs.pop(),  # the loop lets go of it as soon as its parts hold it
         stages,
         fit=old.fit,
         prices=_prices(old.bundle.plan, job),
+        checks=[check_changes(drift, old.bundle.model.schema.primary)] if drift else [],
     )
     if report["refit"]["keep"] > 0:
         bundle.evidence["logs"] = [*to_plain(seen), *bundle.evidence["logs"]]
-    return bundle, report | drift
+    return bundle, report | ({"drift": to_plain(drift)} if drift else {})
 
 
 @dataclass(frozen=True)
@@ -144,13 +147,12 @@ class _Old:
         return made.model, {"refit": {**self.about, "keep": made.chosen.keep, **tried}}
 
 
-def _drift(old: Bundle, log: RequestLog, stages: Stages) -> dict[str, Any]:
+def _drift(old: Bundle, log: RequestLog, stages: Stages) -> tuple[Change, ...]:
     """Return what changed since the bundle's log, where the bundle tells what that was like."""
     if "profile" not in old.evidence:
-        return {}
+        return ()
     with stages.stage("drift"):
-        found = changes(LogProfile.from_dict(old.evidence["profile"]), log)
-    return {"drift": to_plain(found)}
+        return changes(LogProfile.from_dict(old.evidence["profile"]), log)
 
 
 def _prices(plan: RequestPlan | None, job: Job) -> Prices | None:

@@ -1,6 +1,6 @@
 """Changes from one log to the next: features, arms, propensities and effects, one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,13 +11,16 @@ from offline_eval.diagnostics.profile import ColumnProfile, LogProfile, profile_
 from offline_eval.rates import effects
 from uplift.clusters import LEVEL, Estimate
 from uplift.log import RequestLog
+from uplift.randomisation import Check
 
-__all__ = ["Change", "changes"]
+__all__ = ["Change", "changes", "check_changes"]
 
 #: A change is told when it has a probability below this without one, shared among all bins.
 _TOLD = 0.001
 #: And, of a column, when at least this share of the rows would have to move.
 _LEAST_DISTANCE = 0.02
+#: From here on what was decided and what came of it are of two different worlds.
+_OTHER_WORLD = 0.25
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Change:
     Attributes
     ----------
     name : a column, or an outcome whose mean effect it is
-    kind : ``feature``, ``propensity`` or ``effect``
+    kind : ``feature``, ``propensity``, ``outcome`` or ``effect``
     verdict : ``moved`` where noise does not explain it, ``steady`` otherwise; ``gone`` where this
         log lacks it
     before, after : mean of a column of numbers; mean effect
@@ -66,6 +69,43 @@ def changes(before: LogProfile, log: RequestLog) -> tuple[Change, ...]:
     some = profile_rows(log)
     found = [_column(name, part, some, reach) for name, part in before.columns.items()]
     return (*found, *_effects(before, log, reach))
+
+
+def check_changes(found: Sequence[Change], primary: str) -> Check:
+    """Judge whether a log may replace the earlier one: features may drift, its meaning may not.
+
+    Doubtful where a quarter of the rows moved in the arms, the propensities or the primary outcome,
+    or where its effect turned round, told from 0 both times. On its own such a log may be quite in
+    order, and a plan made with it look well on it: only the earlier one shows that its outcomes, or
+    its randomisation, are others.
+
+    Parameters
+    ----------
+    found : changes since the earlier log
+    primary : the outcome that is planned for
+    """
+    looked_at = [c for c in found if c.kind == "propensity" or c.name == primary]
+    odd = [sentence for change in looked_at if (sentence := _odd(change))]
+    if odd:
+        return Check("changes", "doubtful", " ".join(odd))
+    return Check("changes", "sound", "Arms, propensities and outcome are like those before.")
+
+
+def _odd(change: Change) -> str | None:
+    if change.verdict == "moved" and (change.distance or 0.0) >= _OTHER_WORLD:
+        return (
+            f"{change.name} is of another world than in the log before: {change.distance:.0%} of "
+            "the rows moved."
+        )
+    sides = [_side(e) for e in (change.before, change.after) if isinstance(e, Estimate)]
+    if len(sides) == 2 and sides[0] * sides[1] < 0:
+        return f"The effect on {change.name} turned round: {change.before} before, {change.after}."
+    return None
+
+
+def _side(effect: Estimate) -> int:
+    """Return the sign of an effect that is told from 0, else 0."""
+    return int(effect.lower > 0) - int(effect.upper < 0)
 
 
 def _column(name: str, before: ColumnProfile, log: RequestLog, reach: float) -> Change:

@@ -30,7 +30,7 @@ class ColumnProfile:
 
     Attributes
     ----------
-    kind : ``feature`` or ``propensity`` (the arms drawn, and with which probability)
+    kind : ``feature``, ``outcome``, or ``propensity``: the arms drawn, and with which probability
     edges : (K,) rising; numbers fall in the bins below, between and from these on, then missing
     names : the most frequent categories in place of edges, then other, then missing
     share, error : (B,) share of the rows in each bin, and its standard error, clustered
@@ -46,16 +46,14 @@ class ColumnProfile:
 
     @classmethod
     def of(cls, values: pd.Series, kind: str, named: bool, cluster: IntArray) -> "ColumnProfile":
-        """Choose the bins by the column itself: deciles, or its most frequent categories."""
+        """Choose the bins by the column: its values, deciles, or most frequent categories."""
         if named or not pd.api.types.is_numeric_dtype(values.dtype):
             counts = values.astype(object).map(str, na_action="ignore").value_counts()
             frequent = counts[counts > 0].index[:_MOST_NAMES]
             return cls(kind, None, tuple(sorted(frequent)), *_nothing()).seen(values, cluster)
         known = values.to_numpy(dtype=np.float64, na_value=np.nan)
         known = known[np.isfinite(known)]
-        cuts = np.quantile(known, np.arange(1, _BINS) / _BINS) if len(known) else np.empty(0)
-        edges = tuple(np.unique(cuts).tolist())
-        return cls(kind, edges, None, *_nothing()).seen(values, cluster)
+        return cls(kind, _edges(known), None, *_nothing()).seen(values, cluster)
 
     def seen(self, values: pd.Series, cluster: IntArray) -> "ColumnProfile":
         """Return the shares of other rows in these bins."""
@@ -100,7 +98,7 @@ class LogProfile:
 
     Attributes
     ----------
-    columns : by name, features first; then ``arm`` and ``propensity``, as they were logged
+    columns : by name: features, ``arm`` and ``propensity`` as they were logged, outcomes
     effect : mean effect of a random request on every outcome
     """
 
@@ -111,17 +109,15 @@ class LogProfile:
     def of(cls, log: RequestLog) -> "LogProfile":
         """Look at a log."""
         some = profile_rows(log)
-        features = {
-            name: ColumnProfile.of(
-                some.frame[name], "feature", log.schema.is_categorical(name), some.cluster
-            )
-            for name in some.features
+        kinds = dict.fromkeys(some.features, "feature")
+        kinds |= {"arm": "propensity", "propensity": "propensity"}
+        kinds |= dict.fromkeys(log.schema.outcomes, "outcome")
+        named = {name for name in kinds if name == "arm" or log.schema.is_categorical(name)}
+        columns = {
+            name: ColumnProfile.of(some.frame[name], kind, name in named, some.cluster)
+            for name, kind in kinds.items()
         }
-        drawn = {
-            name: ColumnProfile.of(some.frame[name], "propensity", name == "arm", some.cluster)
-            for name in ("arm", "propensity")
-        }
-        return cls(features | drawn, effects(log))
+        return cls(columns, effects(log))
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "LogProfile":
@@ -137,6 +133,16 @@ def profile_rows(log: RequestLog) -> RequestLog:
     if len(log) <= MOST_ROWS:
         return log
     return log.take(hash_uniform(log.cluster, _SAMPLE) < MOST_ROWS / len(log))
+
+
+def _edges(known: FloatArray) -> tuple[float, ...]:
+    """Return where bins end: between values if there are few, else at deciles."""
+    values = np.unique(known)
+    if len(values) > _BINS:
+        values = np.unique(np.quantile(known, np.arange(1, _BINS) / _BINS))
+    else:
+        values = values[1:]
+    return tuple(values.tolist())
 
 
 def _share(inside: np.ndarray, cluster: IntArray) -> tuple[float, float]:

@@ -74,7 +74,7 @@ def test_a_log_without_time_has_no_days(files):
 def test_a_job_file_names_a_day():
     assert Job.from_dict({"log": {"day": date(2026, 1, 5)}}).log.day == date(2026, 1, 5)
     assert Job.from_dict({"log": {"day": "2026-01-05"}}).log.day == date(2026, 1, 5)
-    with pytest.raises(InputError, match="'log.day' is 'monday'"):
+    with pytest.raises(InputError, match=r"'log\.day' is 'monday'"):
         Job.from_dict({"log": {"day": "monday"}})
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from offline_eval.diagnostics import LogProfile, changes
+from offline_eval.diagnostics import LogProfile, changes, check_changes
 from offline_eval.diagnostics.profile import MISSING, OTHER, ColumnProfile
 from offline_eval.feed import simulate
 from uplift.log import RequestLog
@@ -29,6 +29,7 @@ def changed(log: RequestLog, **columns: object) -> RequestLog:
 
 
 def by_name(profile: LogProfile, log: RequestLog):
+    """Return changes by the name of the column, or of the outcome whose effect it is."""
     return {change.name: change for change in changes(profile, log)}
 
 
@@ -40,8 +41,10 @@ def test_another_log_of_the_same_world_is_steady(profile):
 
 def test_every_feature_arm_propensity_and_outcome_is_told(profile, before):
     found = by_name(profile, before)
-    assert set(found) == {*before.features, "arm", "propensity", *before.schema.outcomes}
-    assert {c.kind for c in found.values()} == {"feature", "propensity", "effect"}
+    drawn = [("arm", "propensity"), ("propensity", "propensity")]
+    expected = [*((name, "feature") for name in before.features), *drawn]
+    expected += [(name, kind) for kind in ("outcome", "effect") for name in before.schema.outcomes]
+    assert [(c.name, c.kind) for c in changes(profile, before)] == expected
     for name in before.features:
         assert found[name].distance == pytest.approx(0, abs=1e-12)
 
@@ -80,6 +83,43 @@ def test_an_effect_turned_round_is_told(profile, before):
     found = by_name(profile, changed(before, purchase_20=np.where(extra, 1 - bought, bought)))
     assert found["purchase_20"].verdict == "moved"
     assert found["purchase_10"].verdict == "steady"
+
+
+def test_outcomes_that_are_rare_are_told_by_their_values(profile, before):
+    """Deciles of a rare outcome are all 0."""
+    rate = before.outcome("purchase_10").mean()
+    twice = np.maximum(before.outcome("purchase_10"), before.outcome("purchase_20"))
+    found = outcome_of(changes(profile, changed(before, purchase_10=twice)))
+    assert found.largest in ("below 1", "from 1")
+    assert min(found.share_before, 1 - found.share_before) == pytest.approx(rate)
+    assert found.after == pytest.approx(twice.mean())
+
+
+def outcome_of(found):
+    return next(c for c in found if (c.name, c.kind) == ("purchase_10", "outcome"))
+
+
+def test_drift_of_features_is_in_order_and_of_what_they_mean_is_not(profile, before):
+    """Outcomes turned round make a log that is in order on its own."""
+    y = before.outcome("purchase_10")
+    arm = np.where(before.session % 2 == 0, 1 - before.arm, before.arm).astype(np.int8)
+    logs = {
+        "sound": changed(before, f_tenure=before.frame["f_tenure"] * 3),
+        "purchase_10 is of another world": changed(before, purchase_10=1 - y),
+        "arm is of another world": changed(before, arm=arm),
+    }
+    assert check_changes(changes(profile, before), "purchase_10").verdict == "sound"
+    for expected, log in logs.items():
+        check = check_changes(changes(profile, log), "purchase_10")
+        assert check.name == "changes"
+        assert check.verdict == ("sound" if expected == "sound" else "doubtful")
+        assert expected == "sound" or expected in check.sentence
+    assert (
+        "The effect on purchase_10 turned round"
+        in check_changes(
+            changes(profile, logs["purchase_10 is of another world"]), "purchase_10"
+        ).sentence
+    )
 
 
 def test_what_the_log_lacks_is_gone(profile, before):

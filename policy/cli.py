@@ -12,7 +12,7 @@ from policy.console import fail, in_brief, print_summary, say, shown_stages
 from policy.names import Fsync
 from policy.progress import Stages
 from uplift.errors import InputError
-from uplift.files import check_writable
+from uplift.files import check_writable, existing_file
 from uplift.names import CalibrationMethod, LearnerName
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def refit(
     from policy.refit import refit_job
 
     task, folder = _on_day(Job.read(job), day), out / job.stem
-    live = folder / "bundle" if bundle is None else bundle
+    live = existing_file(folder / "bundle" if bundle is None else bundle, "bundle")
     for target in (live, folder / "held"):
         check_target(target)
     with shown_stages(as_json) as stages:

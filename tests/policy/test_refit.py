@@ -278,3 +278,54 @@ def test_a_bundle_of_an_older_release_has_no_drift_table(live, tmp_path):
 def test_a_day_without_rows_is_told(live):
     with pytest.raises(InputError, match="no rows of 2026-03-01; it goes from"):
         refit_job(replace(NEXT, log=replace(NEXT.log, day=date(2026, 3, 1))), live)
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    path = tmp_path / "nightly.toml"
+    path.write_text(
+        'learner = "t"\nwindow_minutes = 360\nseed = 4\n[log]\nsessions = 4000\nrate = 30\n'
+        "days = 2\n[boosting]\nmax_rounds = 20\nn_threads = 1\n[refit]\nkeep = [0.0]\n"
+    )
+    return path
+
+
+def test_the_command_writes_where_the_bundle_was(cli, job_file, live, tmp_path, monkeypatch):
+    """Published, in the place of the one that it went on from; held, beside the report."""
+    from policy import refit
+
+    elsewhere, out = tmp_path / "live" / "bundle", tmp_path / "runs"
+    shutil.copytree(live, elsewhere)
+    before, original = content(elsewhere), refit.refit_job
+    call = ("refit", job_file, "--bundle", elsewhere, "--out", out, "--day", "2026-01-06")
+    for verdict, code in (("held", 3), ("published", 0)):
+
+        def judged(*arguments, verdict=verdict):
+            bundle, report = original(*arguments)
+            report["gate"] |= {"verdict": verdict}
+            return bundle, report
+
+        monkeypatch.setattr(refit, "refit_job", judged)
+        assert cli(*call)[0] == code
+        assert (content(elsewhere) == before) == (verdict == "held")
+        assert (out / "nightly" / "held" / "manifest.json").is_file()
+    monkeypatch.setattr(refit, "refit_job", original)
+    after = content(elsewhere)
+    code, told, _ = cli(*call, "--json")
+    assert (code, content(elsewhere)) == (0, after)
+    assert json.loads(told)["unchanged"] == "it has learned from this log already"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "does not exist; check the path"),
+        (("--bundle", "nowhere"), "bundle 'nowhere' does not exist"),
+        (("--day", "yesterday"), "does not match the format"),
+    ],
+)
+def test_the_command_says_what_is_wrong(cli, job_file, tmp_path, options, sentence):
+    code, _, err = cli("refit", job_file, "--out", tmp_path / "runs", *options)
+    assert code == 2
+    assert sentence in err
+    assert not (tmp_path / "runs").exists()

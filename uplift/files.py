@@ -59,16 +59,6 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _exchange(first: Path, second: Path) -> bool:
-    """Let two paths change places in one step, where the system can: Linux, glibc 2.28."""
-    at_here, exchange = -100, 2
-    try:
-        rename = ctypes.CDLL(None).renameat2
-    except (OSError, AttributeError, TypeError):
-        return False
-    return bool(rename(at_here, os.fsencode(first), at_here, os.fsencode(second), exchange) == 0)
-
-
 def existing_file(path: str | Path, what: str) -> Path:
     """Return `path`, or say in one sentence that `what` is not there."""
     target = Path(path)
@@ -95,3 +85,13 @@ def check_writable(path: str | Path) -> Path:
             f"cannot write {str(target)!r} ({error.strerror or error}); "
             "choose a folder that you may write to."
         ) from error
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step, where the system can: Linux, glibc 2.28."""
+    at_here, exchange = -100, 2
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(rename(at_here, os.fsencode(first), at_here, os.fsencode(second), exchange) == 0)

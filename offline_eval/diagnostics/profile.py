@@ -136,13 +136,15 @@ def profile_rows(log: RequestLog) -> RequestLog:
 
 
 def _edges(known: FloatArray) -> tuple[float, ...]:
-    """Return where bins end: between values if there are few, else at deciles."""
+    """Return where bins begin: at each value if there are few, else at deciles.
+
+    The least value ends its own bin where it fills a decile, as it does where most are 0.
+    """
     values = np.unique(known)
-    if len(values) > _BINS:
-        values = np.unique(np.quantile(known, np.arange(1, _BINS) / _BINS))
-    else:
-        values = values[1:]
-    return tuple(values.tolist())
+    if len(values) <= _BINS:
+        return tuple(values[1:].tolist())
+    cuts = np.unique(np.quantile(known, np.arange(1, _BINS) / _BINS))
+    return tuple(np.unique(np.maximum(cuts, values[1])).tolist())
 
 
 def _share(inside: np.ndarray, cluster: IntArray) -> tuple[float, float]:

@@ -146,6 +146,13 @@ def test_shares_add_up_whatever_the_column(values):
     assert found.share.sum() == pytest.approx(1)
 
 
+def test_what_is_mostly_0_has_a_bin_for_what_is_not():
+    """Money spent by one in twenty: all deciles are 0."""
+    money = np.where(np.arange(1000) % 20 == 0, 5.0 + np.arange(1000), 0.0)
+    found = ColumnProfile.of(pd.Series(money), "outcome", False, np.arange(1000))
+    np.testing.assert_allclose(found.share, [0.95, 0.05, 0.0])
+
+
 def test_the_error_of_a_share_is_clustered():
     """Ten rows a user, all alike: the error is that of so many users."""
     user = np.repeat(np.arange(1000), 10)

@@ -34,7 +34,7 @@ def by_name(profile: LogProfile, log: RequestLog):
 
 
 def test_another_log_of_the_same_world_is_steady(profile):
-    for seed in range(2, 8):
+    for seed in range(2, 6):
         found = changes(profile, simulate(3000, seed=seed, rate=20))
         assert {change.verdict for change in found} == {"steady"}
 

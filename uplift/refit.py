@@ -17,7 +17,7 @@ from uplift.model import UpliftModel
 from uplift.names import CalibrationMethod
 from uplift.parquet import Progress
 from uplift.propensity import shared_propensities
-from uplift.selection import Judge, is_near
+from uplift.selection import Judge, is_told
 
 __all__ = ["KEEP", "Attempt", "Refit", "check_keep", "refit"]
 
@@ -98,9 +98,10 @@ def refit(
 
     Each share of `keep` is tried: the earlier trees, faded to that share, then as many trees of the
     new log on top as its held-out folds ask for. Of the attempts the first in the order of `keep`
-    is taken whose R-loss is within one standard error of the least. Losses are of what is predicted
-    of each row without its user's fold, scaled by one number. The earlier model may have seen that
-    user, but not this outcome: what is noise in it is noise here. Calibration is fitted anew.
+    is taken whose R-loss is not shown to be behind the least (95 %): shares differ by less than a
+    day's noise, unless the world changed. Losses are of what is predicted of each row without its
+    user's fold, scaled by one number. The earlier model may have seen that user, but not this
+    outcome: what is noise in it is noise here. Calibration is fitted anew.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def _r_gains(
 def _judged(
     fitted: Sequence[_Fitted], gains: Sequence[Estimate], behind: Sequence[Estimate]
 ) -> Iterator[Attempt]:
-    first = next(k for k, estimate in enumerate(behind) if is_near(estimate))
+    first = next(k for k, estimate in enumerate(behind) if not is_told(estimate))
     for k, one in enumerate(fitted):
         rounds = _rounds(one.model)
         yield Attempt(one.keep, gains[k], behind[k], one.earlier, rounds, one.seconds, k == first)

@@ -1,6 +1,7 @@
 """What yesterday's model is worth to today's: warm starts against fits anew.
 
     python benchmarks/refit.py [SESSIONS [LOGS [LEARNERS [KINDS]]]]    sessions a day; "s,t,.."
+    python benchmarks/refit.py prices [SESSIONS]      passes of the planner, with yesterday's prices
 
 Two days of a simulated feed, with the same users on both. ``same``: one truth on both; ``shift``:
 on the second three times as many users are disturbed by requests, more easily, and half as much
@@ -26,6 +27,8 @@ import pandas as pd
 from quality import best_of, true_uplift
 
 from offline_eval.feed import FeedParams, simulate
+from policy import Budget, Limits, plan_requests
+from policy.planner.result import Prices
 from uplift import BoostParams, FeatureEncoder, RequestLog, UpliftModel
 from uplift.refit import KEEP as KEPT
 from uplift.refit import refit
@@ -49,6 +52,22 @@ def main(sessions: str = "60000", logs: str = "5", names: str = "s,t,x,dr,logit"
                 for fitted, (_, of) in zip(found, worlds, strict=True)
             ]
             tell(f"{name}, {kind}", rows)
+
+
+def prices(sessions: str = "30000") -> None:
+    """Print how many passes the planner takes on the second day, from nothing and from prices."""
+    days = [day(int(sessions), 3, USUAL, number) for number in (0, 1)]
+    fit, _ = days[0].split(share=0.5, seed=0)
+    model = UpliftModel.fit(fit, "s", PARAMS)
+    scores = [model.score(log.split(share=0.5, seed=0)[1]) for log in days]
+    budget, limits = Budget.qps_share(0.125), Limits(per_page=2, min_gap=10)
+    for minutes in (60, 240):
+        seconds = {"window_seconds": 60.0 * minutes}
+        before = plan_requests(scores[0], budget, limits, **seconds)
+        for start in (None, Prices(before.price)):
+            plan = plan_requests(scores[1], budget, limits, start=start, **seconds)
+            told = "yesterday's prices" if start else "nothing"
+            print(f"windows of {minutes} minutes, from {told}: {plan.iterations} passes")
 
 
 def world(sessions: int, seed: int, second: FeedParams):
@@ -118,4 +137,7 @@ def tell(title: str, rows: list[dict[str, tuple]]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:2] == ["prices"]:
+        prices(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

@@ -109,11 +109,35 @@ def _page(report: dict[str, Any]) -> dict[str, Any]:
         "budget": _budget(report),
         "limits": _limits(report),
         "plan_notes": list(_plan_notes(report, refused)),
+        "refit_notes": list(_refit_notes(report)),
         "same_price": len(set(prices)) == 1,
         "around_zero": around_zero,
         "learner": _learner(report.get("model", {}).get("learner", "")),
         "figures": _figures(report, refused),
     }
+
+
+def _refit_notes(report: Table) -> Iterator[str]:
+    """Say from which bundle a model was refitted, and how much of it was kept."""
+    refit = report.get("refit", {})
+    if not refit:
+        return
+    keep = refit["keep"]
+    yield (
+        f"Refitted from the bundle {refit['bundle']} of {refit['created']} (plan "
+        f"{refit['plan_version']}): "
+        + (f"{percent(keep)} of its model is kept." if keep else "its model was fitted anew.")
+    )
+    yield from refit["reasons"]
+    moved = [_changed(row) for row in report.get("drift", []) if row["verdict"] != "steady"]
+    if moved:
+        yield f"Since its log noise does not explain the changes of: {_listed(moved)}."
+    elif report.get("drift"):
+        yield "Since its log nothing changed that noise does not explain."
+
+
+def _changed(row: Table) -> str:
+    return f"the effect on {row['name']}" if row["kind"] == "effect" else str(row["name"])
 
 
 def _plan_notes(report: Table, refused: bool) -> Iterator[str]:

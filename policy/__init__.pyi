@@ -13,6 +13,7 @@ from .plan import plan_requests as plan_requests
 from .problem import Demand as Demand
 from .problem import Limits as Limits
 from .rates import Rates as Rates
+from .refit import refit_job as refit_job
 from .rule import PriceRule as PriceRule
 from .session_state import SessionState as SessionState
 from .token_bucket import TokenBucket as TokenBucket

@@ -12,7 +12,7 @@ from policy.console import fail, in_brief, print_summary, say, shown_stages
 from policy.names import Engine, Fsync
 from policy.progress import Stages
 from uplift.errors import InputError
-from uplift.files import check_writable
+from uplift.files import check_writable, existing_file
 from uplift.names import CalibrationMethod, LearnerName
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ EngineOption = Annotated[Engine, typer.Option(help="Where the job runs.")]
 MasterOption = Annotated[
     str | None, typer.Option(help="Spark's master; by default what Spark is configured for.")
 ]
+DayOption = Annotated[
+    datetime | None,
+    typer.Option(help="Rows of this day (UTC) alone.", formats=["%Y-%m-%d"]),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
 
@@ -75,6 +79,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the bundle and the report.")] = Path("runs"),
     sessions: Annotated[int | None, typer.Option(help="Sessions to simulate.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", min=0)] = None,
+    day: DayOption = None,
     strict: Annotated[bool, typer.Option(help="Stop at a doubtful randomisation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,12 +89,11 @@ def run(
     """
     from dataclasses import replace
 
-    from offline_eval.report import write_report
     from policy.bundle import check_target
     from policy.job import Job
     from policy.loop import run_job
 
-    task = Job.read(job) if job is not None else Job()
+    task = _on_day(Job.read(job) if job is not None else Job(), day)
     task = replace(task, strict=task.strict or strict)
     if seed is not None:
         task = replace(task, seed=seed)
@@ -100,11 +104,41 @@ def run(
         check_target(folder / name)
     with shown_stages(as_json) as stages:
         bundle, report = run_job(task, stages)
-    held = report["gate"]["verdict"] == "held"
-    bundle.save(folder / ("held" if held else "bundle"))
-    write_report(report, folder)
-    print_summary(report, as_json, folder)
-    _leave_if_held(report)
+    _leave_behind(bundle, report, folder, folder / "bundle", as_json)
+
+
+@app.command()
+def refit(
+    job: Annotated[Path, typer.Argument(help="Job file.", metavar="JOB.toml")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle and the report.")] = Path("runs"),
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle to go on from; that of `run` by default.")
+    ] = None,
+    day: DayOption = None,
+    strict: Annotated[bool, typer.Option(help="Stop at a doubtful randomisation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Refit yesterday's bundle to a new day of log; it stays in place unless the gate says yes.
+
+    A plan that the gate holds leaves with exit code 3; its bundle is `held`. A log that the bundle
+    has learned from changes nothing.
+    """
+    from dataclasses import replace
+
+    from policy.bundle import check_target
+    from policy.job import Job
+    from policy.refit import refit_job
+
+    task, folder = _on_day(Job.read(job), day), out / job.stem
+    live = existing_file(folder / "bundle" if bundle is None else bundle, "bundle")
+    for target in (live, folder / "held"):
+        check_target(target)
+    with shown_stages(as_json) as stages:
+        made = refit_job(replace(task, strict=task.strict or strict), live, stages)
+    if made is None:
+        say({"bundle": str(live), "unchanged": "it has learned from this log already"}, as_json)
+        return
+    _leave_behind(*made, folder, live, as_json)
 
 
 @app.command()
@@ -448,6 +482,26 @@ def _tell_values(report: dict[str, Any], out: Path | None, as_json: bool) -> Non
         with atomic_file(out / "report.json") as scratch:
             scratch.write_text(json.dumps(report, indent=1, allow_nan=False))
     print_summary(report, as_json, None)
+
+
+def _on_day(job: "Job", day: datetime | None) -> "Job":
+    """Return the job on the rows of one day, if one is named."""
+    from dataclasses import replace
+
+    return job if day is None else replace(job, log=replace(job.log, day=day.date()))
+
+
+def _leave_behind(
+    bundle: "Bundle", report: dict[str, Any], folder: Path, live: Path, as_json: bool
+) -> None:
+    """Write bundle and report: the bundle in the place of the live one only if published."""
+    from offline_eval.report import write_report
+
+    held = report["gate"]["verdict"] == "held"
+    bundle.save(folder / "held" if held else live)
+    write_report(report, folder)
+    print_summary(report, as_json, folder)
+    _leave_if_held(report)
 
 
 def _leave_if_held(report: dict[str, Any]) -> None:

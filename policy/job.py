@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +13,7 @@ from policy.problem import Limits
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
 from uplift.names import CalibrationMethod, LearnerName
+from uplift.refit import KEEP, check_keep
 from uplift.tables import build, read_toml
 
 __all__ = ["Job", "LogSource"]
@@ -27,6 +30,8 @@ class LogSource:
     schema : TOML beside the log
     dataset : name of a public trial in `uplift.datasets`
     outcome : the trial's outcome to learn
+    day : the rows of this day (UTC) alone; stands for ``{day}`` in the path, where the log comes in
+        one file a day
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -38,6 +43,7 @@ class LogSource:
     schema: Path | None = None
     dataset: str | None = None
     outcome: str | None = None
+    day: date | None = None
 
     def __post_init__(self) -> None:
         if self.path is not None and self.schema is None and self.dataset is None:
@@ -56,6 +62,30 @@ class Split:
 
 
 @dataclass(frozen=True)
+class RefitRules:
+    """How a bundle is refitted to another day; see `uplift.refit`.
+
+    Attributes
+    ----------
+    keep : shares of the earlier model that are tried, the preferred one first; 0 is a fit anew
+    most_trees : that a booster may have
+    margin : of the gate, in place of that of [gate]. Below 0 a plan may replace the earlier one
+        that is shown to be at most so much worse: it has seen the later day
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    keep: tuple[float, ...] = KEEP
+    most_trees: int = 1000
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        check_keep(self.keep, self.most_trees)
+        if self.margin is not None and not isfinite(self.margin):
+            raise InputError(f"refit: margin is {self.margin}; expected a number.")
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything that the loop needs to be told.
 
@@ -68,6 +98,7 @@ class Job:
     budget, limits : what extra requests may cost, and what a session allows
     window_minutes : length of the windows that the day is cut into
     gate : what the plan must show before it is published
+    refit : how much of an earlier bundle is kept, where one is refitted
     fixed_position : where the fixed baseline puts its one request a page
     strict : whether doubts about the randomisation stop the job
     seed : of everything random
@@ -84,6 +115,7 @@ class Job:
     limits: Limits = Limits(per_page=2, min_gap=10)  # noqa: RUF009  (frozen)
     window_minutes: float = 60.0
     gate: GateRules = GateRules()  # noqa: RUF009  (frozen)
+    refit: RefitRules = RefitRules()
     fixed_position: int = 25
     strict: bool = False
     seed: int = 0
@@ -94,6 +126,11 @@ class Job:
                 f"job: seed is {self.seed} and fixed_position {self.fixed_position}; expected "
                 "both to be 0 or more."
             )
+
+    @property
+    def seeded_boosting(self) -> BoostParams:
+        """The boosting parameters under the job's seed."""
+        return replace(self.boosting, seed=self.boosting.seed + self.seed)
 
     @classmethod
     def read(cls, path: str | Path) -> "Job":

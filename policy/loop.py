@@ -1,29 +1,32 @@
 """The whole loop: log, uplift, plan, off-policy value, report."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from offline_eval.accuracy import purchase_auc
 from offline_eval.assessment import Assessment, assess
-from offline_eval.diagnostics import check_drift
+from offline_eval.diagnostics import LogProfile, check_drift
 from offline_eval.optimism import optimism_gap
 from offline_eval.policies import Policy, walk
 from offline_eval.rates import effects
 from policy.bundle import Bundle, package_versions
 from policy.gate import Gate, GateRules, gate
 from policy.incumbent import find_incumbent
-from policy.job import Job, LogSource
+from policy.job import Job
 from policy.plan import RequestPlan, plan_requests
+from policy.planner.result import Prices
 from policy.progress import Stages
 from policy.rivals import Gain, price_family, purchase_probability, rival_plan
+from policy.seen import SeenLog
+from policy.source import read_source
 from policy.spend import plan_spend
 from uplift.arrays import FloatArray
 from uplift.calibration import calibration_change
 from uplift.clusters import Estimate
 from uplift.curves import CurveState, QiniCurve, TocCurve, multi_arm_curve
-from uplift.datasets import DATASETS
 from uplift.effects import effect_scores
 from uplift.errors import InputError
 from uplift.learners import UpliftLearner
@@ -33,6 +36,7 @@ from uplift.plain import to_plain
 from uplift.randomisation import Check, check_randomisation
 
 __all__ = [
+    "Parts",
     "assess_plan",
     "held_out_curves",
     "judge_log",
@@ -40,17 +44,22 @@ __all__ = [
     "plan_part",
     "report_on",
     "run_job",
+    "run_loop",
     "unseen",
 ]
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """The three parts of the users: to fit on, to plan on, to evaluate on."""
 
     fit: RequestLog
     plan: RequestLog
     test: RequestLog
+
+
+#: Makes the model of a job from the parts of its log; and what the report says of how.
+Fit = Callable[[Job, Parts, Stages], tuple[UpliftModel, dict[str, Any]]]
 
 
 def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, Any]]:
@@ -61,15 +70,35 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
     from the third, which neither has seen.
     """
     stages = stages or Stages()
-    log = _read(job.log, job.seed, stages)
+    return run_loop(job, read_source(job.log, job.seed, stages), stages)
+
+
+def run_loop(
+    job: Job,
+    log: RequestLog,
+    stages: Stages,
+    *,
+    fit: Fit | None = None,
+    prices: Prices | None = None,
+    checks: Sequence[Check] = (),
+) -> tuple[Bundle, dict[str, Any]]:
+    """Run the loop of a job on a log that was read.
+
+    Parameters
+    ----------
+    job, log, stages : what is done, on what, and who is told
+    fit : makes the model; by default the job's learner is fitted
+    prices : of an earlier plan, that the planner starts from
+    checks : judgements of the log beside those that are made here
+    """
     incumbent = find_incumbent(job.gate, log)
     about_log = judge_log(log, job.seed, job.strict, stages)
-    parts = _Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
+    about_log["checks"] += to_plain(checks)
+    parts = Parts(*log.split(share=(job.split.fit, job.split.plan, job.split.test), seed=job.seed))
     about_log["split"] = {name: len(part) for name, part in vars(parts).items()}
+    about_source = _source_part(log)
     del log  # the parts hold it once more
-    with stages.stage("fit") as step:
-        boosting = replace(job.boosting, seed=job.boosting.seed + job.seed)
-        model = UpliftModel.fit(parts.fit, job.learner, boosting, job.calibration, step)
+    model, about_fit = (fit or _fit)(job, parts, stages)
     about_model = held_out_curves(model, parts.test, job.seed, stages)
     with stages.stage("plan") as step:
         plan = plan_requests(
@@ -77,6 +106,7 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
             job.budget.of_part(job.split.plan),
             job.limits,
             window_seconds=60 * job.window_minutes,
+            start=prices,
             progress=lambda i, upper, lower: step(i, 100),
         )
     assessment = assess_plan(
@@ -94,10 +124,21 @@ def run_job(job: Job, stages: Stages | None = None) -> tuple[Bundle, dict[str, A
     about_log["checks"].append(to_plain(drift))
     verdict = _gate(model, plan, parts.test, assessment, about_log, job.gate, job.seed)
     report = _report(about_log, about_model, plan, assessment, optimism, stages)
-    report["gate"] = verdict.to_dict()
+    report |= {"gate": verdict.to_dict(), **about_fit}
     evidence = {k: report[k] for k in ("gate", "value", "saving_at_equal_effect", "warnings")}
     evidence["fitted"] = {"share": job.split.fit + job.split.plan, "seed": job.seed}
-    return Bundle(model, plan, evidence), report
+    return Bundle(model, plan, evidence | about_fit | about_source), report
+
+
+def _fit(job: Job, parts: Parts, stages: Stages) -> tuple[UpliftModel, dict[str, Any]]:
+    with stages.stage("fit") as step:
+        boosting, calibration = job.seeded_boosting, job.calibration
+        return UpliftModel.fit(parts.fit, job.learner, boosting, calibration, step), {}
+
+
+def _source_part(log: RequestLog) -> dict[str, Any]:
+    """Tell which log it was and what it was like, as evidence.json has it for the next day."""
+    return {"logs": [to_plain(SeenLog.of(log))], "profile": to_plain(LogProfile.of(log))}
 
 
 def _gate(
@@ -360,25 +401,6 @@ def _report(
         "versions": package_versions(),
         "seconds": stages.seconds,
     }
-
-
-def _read(source: LogSource, seed: int, stages: Stages) -> RequestLog:
-    if source.path is None:
-        from offline_eval.feed import simulate
-
-        with stages.stage("simulate") as step:
-            return simulate(
-                source.sessions, seed=seed, rate=source.rate, days=source.days, progress=step
-            )
-    with stages.stage("read") as step:
-        if source.dataset is None:
-            return RequestLog.read(source.path, str(source.schema), progress=step)
-        if source.dataset not in DATASETS:
-            raise InputError(
-                f"dataset {source.dataset!r} is unknown; choose among {list(DATASETS)}."
-            )
-        read = DATASETS[source.dataset]
-        return read(source.path, source.outcome) if source.outcome else read(source.path)
 
 
 def _learner_part(learner: UpliftLearner) -> dict[str, Any]:

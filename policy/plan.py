@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from policy.budget import Budget
 from policy.capacity import Capacity
 from policy.places import Places
+from policy.planner.result import Prices
 from policy.planner.sensitivity import Sensitivity, sensitivity
 from policy.problem import Demand, Limits, assignment_in_input_order
 from policy.reserve import ReserveTable
@@ -166,6 +167,7 @@ def plan_requests(
     reserve: bool = True,
     gap: float = 1e-4,
     exact: bool = False,
+    start: Prices | None = None,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> RequestPlan:
     """Plan the extra requests of a scored log within a budget.
@@ -190,6 +192,8 @@ def plan_requests(
         (`benchmarks/reserve.py`)
     gap : relative gap to certify
     exact : solve by branch and bound (small logs) instead of decomposition
+    start : prices of an earlier plan for the same windows, to begin with; any lead to a plan of the
+        same certified gap
     progress : called with iteration, upper and lower bound
 
     Raises
@@ -209,7 +213,7 @@ def plan_requests(
     solution = (
         solve_exact(demand, capacity, limits)
         if exact
-        else solve(demand, capacity, limits, gap=gap, progress=progress)
+        else solve(demand, capacity, limits, gap=gap, start=start, progress=progress)
     )
     rule = _tuned(demand, order, log, capacity, limits, reserve)
     return RequestPlan(

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from uplift.arrays import Float32Array, FloatArray, IntArray
 from uplift.errors import InputError
+from uplift.joining import RAREST, faded, joined
 
 __all__ = [
     "BoostParams",
@@ -24,9 +25,6 @@ __all__ = [
 
 Objective = Literal["binary:logistic", "reg:squarederror"]
 
-#: Probabilities start no nearer to 0 and 1 than this, should an outcome never or always happen;
-#: XGBoost lets them come no nearer.
-_RAREST = 1e-6
 _METRIC = {"binary:logistic": "logloss", "reg:squarederror": "rmse"}
 
 
@@ -121,7 +119,7 @@ class BoostTask:
         else:
             margin = self.intercept or 0.0
             start = float(expit(margin)) if probability else margin
-        return float(np.clip(start, _RAREST, 1 - _RAREST)) if probability else start
+        return float(np.clip(start, RAREST, 1 - RAREST)) if probability else start
 
     def _mean(self, index: IntArray) -> float:
         weight = None if self.weight is None else self.weight[index]
@@ -146,6 +144,14 @@ class BoostedModel:
     def rounds(self) -> int:
         """Number of trees."""
         return int(self.booster.num_boosted_rounds())
+
+    def followed_by(self, later: "BoostedModel") -> "BoostedModel":
+        """Return the booster whose margin is this one's and the later one's together."""
+        return BoostedModel(joined(self.booster, later.booster), self.types)
+
+    def faded(self, keep: float) -> "BoostedModel":
+        """Return the booster whose trees say a share of what they said, see `joining.faded`."""
+        return BoostedModel(faded(self.booster, keep), self.types)
 
     def save(self, path: Path) -> None:
         """Write the booster in XGBoost's own format."""

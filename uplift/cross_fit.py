@@ -47,6 +47,12 @@ class Boosted:
     rounds: int
     whole: BoostedModel | None = None
 
+    def after(self, earlier: BoostedModel) -> "Boosted":
+        """Return the boosters on top of the earlier one whose margin they were trained on."""
+        without = {fold: earlier.followed_by(model) for fold, model in self.without.items()}
+        whole = None if self.whole is None else earlier.followed_by(self.whole)
+        return Boosted(without, earlier.rounds + self.rounds, whole)
+
 
 @dataclass(frozen=True, eq=False)
 class FoldedRows:
@@ -112,9 +118,18 @@ class FoldedRows:
         """
         margin = np.full(len(self.folds), np.nan)
         for fold, model in fitted.without.items():
-            for chunk in chunks(np.flatnonzero(self.folds == fold)):
-                margin[chunk] = model.margin(self.binned.gather(chunk))
+            self._put_margin(model, np.flatnonzero(self.folds == fold), margin)
         return margin
+
+    def margin(self, model: BoostedModel, rows: IntArray) -> FloatArray:
+        """Return the margin of the rows of an index by one booster, (n,); NaN elsewhere."""
+        margin = np.full(len(self.folds), np.nan)
+        self._put_margin(model, rows, margin)
+        return margin
+
+    def _put_margin(self, model: BoostedModel, rows: IntArray, margin: FloatArray) -> None:
+        for chunk in chunks(rows):
+            margin[chunk] = model.margin(self.binned.gather(chunk))
 
     def _train(
         self, task: BoostTask, key: str, rows: IntArray, rounds: int, without: set[int]

@@ -58,7 +58,21 @@ class UpliftModel:
         params: BoostParams = BoostParams(),  # noqa: B008  (frozen)
         calibration: CalibrationMethod = "isotonic",
         progress: Progress | None = None,
+        earlier: "UpliftModel | None" = None,
     ) -> "UpliftModel":
+        """Fit as `fit_out_of_fold` does, and return the model alone."""
+        return cls.fit_out_of_fold(log, learner, params, calibration, progress, earlier)[0]
+
+    @classmethod
+    def fit_out_of_fold(
+        cls,
+        log: RequestLog,
+        learner: str | UpliftLearner = "s",
+        params: BoostParams = BoostParams(),  # noqa: B008  (frozen)
+        calibration: CalibrationMethod = "isotonic",
+        progress: Progress | None = None,
+        earlier: "UpliftModel | None" = None,
+    ) -> tuple["UpliftModel", Prediction]:
         """Fit a learner, by name or as an unfitted object, on the log's primary outcome.
 
         The calibration is fitted on what the learner predicts of each row without its user, and
@@ -72,13 +86,21 @@ class UpliftModel:
         calibration : how predicted uplift is mapped to its right size
         progress : called by the learner ``auto`` with (candidates done, candidates in all); by
             default the learner's own
+        earlier : a model of the same learner and features, fitted on an earlier log: its boosters
+            are gone on from, and its encoder is kept, to which a category that it has not seen is
+            missing. The calibration is fitted anew
+
+        Returns
+        -------
+        the model, and what its learner predicts of each row without its user, before calibration
 
         Raises
         ------
         InputError
-            The learner is unknown, or an arm of the schema has no rows in this log.
+            The learner is unknown, an arm of the schema has no rows in this log, or the earlier
+            model does not fit it.
         """
-        encoder = FeatureEncoder.fit(log)
+        encoder = FeatureEncoder.fit(log) if earlier is None else earlier.encoder
         fitted = _by_name(learner, params) if isinstance(learner, str) else clone(learner)
         fitted.set_params(feature_types=encoder.types)
         if isinstance(fitted, AutoLearner):
@@ -93,12 +115,17 @@ class UpliftModel:
             log.arm,
             propensity=log.propensity,
             groups=log.cluster,
+            earlier=None if earlier is None else earlier.learner,
         )
         if isinstance(fitted, AutoLearner):
             fitted.progress = None  # what listens to a fit has no place in a model
         effect = effect_scores(log.outcome(), log.arm, log.propensity, found.outcome)
         maps = fit_calibration(found.uplift, effect, log.cluster, method=calibration)
-        return cls(log.schema, encoder, fitted, maps)
+        return cls(log.schema, encoder, fitted, maps), found
+
+    def faded(self, keep: float) -> "UpliftModel":
+        """Return the model to go on from, whose trees say a share of what they said."""
+        return UpliftModel(self.schema, self.encoder, self.learner.faded(keep), self.calibration)
 
     def predict(self, X: Float32Array) -> FloatArray:
         """Return the calibrated uplift of each arm, (n, A), of encoded rows."""

@@ -16,7 +16,13 @@ from uplift.errors import InputError
 if TYPE_CHECKING:
     from uplift.learners.training import Training
 
-__all__ = ["arm_propensities", "estimate_propensity", "of_logged", "pair_share"]
+__all__ = [
+    "arm_propensities",
+    "estimate_propensity",
+    "of_logged",
+    "pair_share",
+    "shared_propensities",
+]
 
 _N_FOLDS = 3
 
@@ -69,6 +75,16 @@ def estimate_propensity(
     rows = FoldedRows(BinnedRows(X, types, n_threads=params.n_threads), folds, params)
     data = Training(rows, rows, arm.astype(np.float64), arm, groups)
     return of_logged(arm_propensities(data), arm)
+
+
+def shared_propensities(logged: FloatArray, arm: IntArray, n_arms: int) -> FloatArray:
+    """Return P(arm | x) for every arm, (n, A + 1), from that of the logged arm, (n,).
+
+    With two arms the rest is the other's. With more, what is left is shared among the other arms
+    in proportion to their rows, which is right where one draw decides whether and another which.
+    """
+    rows = np.bincount(arm, minlength=n_arms + 1) / len(arm)
+    return _completed(logged, arm, np.tile(rows, (len(arm), 1)))
 
 
 def of_logged(propensity: FloatArray, arm: IntArray) -> FloatArray:

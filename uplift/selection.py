@@ -13,7 +13,7 @@ from uplift.cross_fit import fold_masks
 from uplift.curves import qini_curve
 from uplift.effects import effect_scores
 
-__all__ = ["Choice", "Judge", "choose"]
+__all__ = ["Choice", "Judge", "choose", "is_told"]
 
 _RIDGE = 1e-9
 #: Of the mean variance of the outcome: no row is taken to have less, nor to be told better.
@@ -217,7 +217,7 @@ def _average(
     One that says the same of all rows has no spread, and its even part of the sum.
     """
     every = np.ones(len(judge.weight), bool)
-    equals = [i for i in firsts if not _is_told(behind[i]) and judge.mix([uplifts[i]], every)[0]]
+    equals = [i for i in firsts if not is_told(behind[i]) and judge.mix([uplifts[i]], every)[0]]
     equals = equals or firsts[:1]
     spread = np.array([judge.spread(uplifts[i]) for i in equals])
     flat = spread == 0
@@ -237,7 +237,7 @@ def _simplest(kinds: Sequence[str], behind: list[Estimate]) -> int:
     for kind in dict.fromkeys(kinds):
         of_kind = [i for i, k in enumerate(kinds) if k == kind]
         if any(_is_near(behind[i]) for i in of_kind):
-            return next(i for i in of_kind if not _is_told(behind[i]))
+            return next(i for i in of_kind if not is_told(behind[i]))
     return len(kinds)
 
 
@@ -251,7 +251,7 @@ def _is_near(behind: Estimate) -> bool:
     return behind.value <= error
 
 
-def _is_told(behind: Estimate) -> bool:
+def is_told(behind: Estimate) -> bool:
     """Tell whether a candidate is shown to be behind the best: the interval leaves 0 out."""
     return behind.lower > 0
 

@@ -5,7 +5,9 @@ the reader. What concerns the log alone (sample ratios, calibration of propensit
 tell the arm apart) is `uplift.check_randomisation`.
 """
 
+from offline_eval.diagnostics.changes import Change, changes, check_changes
 from offline_eval.diagnostics.drift import check_drift
+from offline_eval.diagnostics.profile import LogProfile
 from offline_eval.diagnostics.support import check_support
 from offline_eval.diagnostics.weights import (
     REFUSED_N_EFFECTIVE,
@@ -16,7 +18,11 @@ from offline_eval.diagnostics.weights import (
 
 __all__ = [
     "REFUSED_N_EFFECTIVE",
+    "Change",
     "Diagnostics",
+    "LogProfile",
+    "changes",
+    "check_changes",
     "check_drift",
     "check_support",
     "diagnose",

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+
+import numpy as np
 import pytest
 
 from uplift import InputError
@@ -91,3 +96,32 @@ def test_a_missing_file_is_named(tmp_path):
     assert existing_file(str(tmp_path), "log") == tmp_path
     with pytest.raises(InputError, match=r"log '.*x+ cannot be looked at \(File name too long\)"):
         existing_file(tmp_path / ("x" * 300), "log")
+
+
+def test_where_nothing_can_change_places_the_older_one_is_moved_aside(tmp_path, monkeypatch):
+    monkeypatch.setattr("uplift.files._exchange", lambda *_: False)
+    test_a_folder_takes_the_place_of_the_older_one(tmp_path)
+
+
+WRITER = """
+import itertools, os, sys
+from uplift.files import atomic_folder
+for k in itertools.count():
+    with atomic_folder(sys.argv[1]) as scratch:
+        for name in "ab":
+            (scratch / name).write_text(f"{os.getpid()} {k}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two steps change the places")
+def test_a_writer_killed_at_any_moment_leaves_a_whole_folder(tmp_path):
+    rng, target = np.random.default_rng(0), tmp_path / "b"
+    for _ in range(10):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(target)])
+        while not target.exists() or not (target / "a").read_text().startswith(f"{writer.pid} "):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.2))
+        writer.kill()
+        writer.wait()
+        assert names(target) == ["a", "b"]
+        assert (target / "a").read_text() == (target / "b").read_text()

@@ -81,6 +81,7 @@ class PeerLearner(EffectLearner):
     """
 
     needs_propensity = True
+    goes_on = False
     peer_: Any
 
     def __init__(
@@ -108,7 +109,7 @@ class PeerLearner(EffectLearner):
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
         self._check(data)
         self.peer_ = self._fit_quietly(PeerRows.of(data))
-        return {"control": data.boost(data.outcome_task, 0)}
+        return {"control": data.boost("control", data.outcome_task, 0)}
 
     def _fit_quietly(self, rows: PeerRows) -> Any:
         with warnings.catch_warnings(action="ignore"):

@@ -130,6 +130,7 @@ class AutoLearner(UpliftLearner):
 
     name = "auto"
     needs_propensity = True
+    goes_on = False
 
     def __init__(
         self,

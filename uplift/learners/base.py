@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -93,6 +93,8 @@ class UpliftLearner(BaseEstimator, ABC):
     #: Boosters rest on out-of-fold predictions of others: those have seen the fold left out.
     two_stage: ClassVar[bool] = False
     needs_propensity: ClassVar[bool] = False
+    #: Boosters of an earlier fit can be gone on from.
+    goes_on: ClassVar[bool] = True
     boosters_: dict[str, BoostedModel]
     objective_: Objective
     n_arms_: int
@@ -138,6 +140,7 @@ class UpliftLearner(BaseEstimator, ABC):
         propensity: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
+        earlier: "UpliftLearner | None" = None,
     ) -> Self:
         """Fit on n decision points.
 
@@ -152,13 +155,17 @@ class UpliftLearner(BaseEstimator, ABC):
         sample_weight : (n,) weights >= 0
         groups : (n,) clusters, such as users, that folds must not divide; each row its own by
             default, by its place, so that the order of the rows then decides the folds
+        earlier : a learner of this kind fitted before, on other rows of the same columns, arms and
+            kind of outcome: its boosters are gone on from (a warm start). `params.max_rounds`
+            bounds what is added, and the held-out folds may ask for none. Nuisances that a learner
+            does not keep are fitted anew
 
         Raises
         ------
         InputError
-            Shapes, types or values do not fit this contract.
+            Shapes, types or values do not fit this contract, or the earlier learner not these rows.
         """
-        self._learn(self._training(X, y, treatment, propensity, sample_weight, groups))
+        self._learn(self._training(X, y, treatment, propensity, sample_weight, groups, earlier))
         return self
 
     def fit_out_of_fold(
@@ -170,15 +177,17 @@ class UpliftLearner(BaseEstimator, ABC):
         propensity: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
+        earlier: "UpliftLearner | None" = None,
     ) -> Prediction:
         """Fit as `fit` does; return what is predicted of each row without its user's fold.
 
         For s, t, proportional and class_transform it costs predictions, no trainings: the boosters
         are those that chose the number of rounds. The others rest on nuisance models, and are
         fitted once more without each fold. All that has seen every fold is the number of rounds
-        (of the former), `constants_`, and propensities where they are estimated.
+        (of the former), `constants_`, and propensities where they are estimated; of `earlier`, the
+        rows that it was fitted on.
         """
-        data = self._training(X, y, treatment, propensity, sample_weight, groups)
+        data = self._training(X, y, treatment, propensity, sample_weight, groups, earlier)
         return self._learn_out_of_fold(data)
 
     def fit_many(
@@ -221,6 +230,24 @@ class UpliftLearner(BaseEstimator, ABC):
         return Prediction(
             np.concatenate([p.outcome for p in pieces]), np.concatenate([p.uplift for p in pieces])
         )
+
+    def faded(self, keep: float) -> Self:
+        """Return a copy of a fitted learner whose trees say a share of what they said.
+
+        To go on from: ``fit(..., earlier=fitted.faded(0.5))``. All of an earlier fit (1) carries
+        its noise along; half of it and as much of the new rows is about the mean of both.
+
+        Raises
+        ------
+        InputError
+            The share is not in (0, 1].
+        """
+        if not 0 < keep <= 1:
+            raise InputError(f"keep is {keep}; expected a share in (0, 1], or fit anew.")
+        check_is_fitted(self, "boosters_")
+        copied = copy(self)
+        copied.boosters_ = {name: b.faded(keep) for name, b in self.boosters_.items()}
+        return copied
 
     def describe(self) -> dict[str, Any]:
         """Return all of a fitted learner but its boosters, as plain values for JSON."""
@@ -310,10 +337,17 @@ class UpliftLearner(BaseEstimator, ABC):
             yield predict(self.boosters_, matrix[start : start + CHUNK_ROWS])
 
     def _training(
-        self, X: Any, y: Any, treatment: Any, propensity: Any, weight: Any, groups: Any
+        self,
+        X: Any,
+        y: Any,
+        treatment: Any,
+        propensity: Any,
+        weight: Any,
+        groups: Any,
+        earlier: "UpliftLearner | None" = None,
     ) -> Training:
         self._check_arguments()
-        self.columns_, matrix = Columns.of(X, self.feature_types)
+        self.columns_, matrix = self._columns(X, earlier)
         data = Training.of(
             matrix,
             self.columns_.types,
@@ -326,7 +360,30 @@ class UpliftLearner(BaseEstimator, ABC):
             params=self.params,
             clip=self.clip,
         )
+        if earlier is not None:
+            self._check_same_task(earlier, data)
+            data = replace(data, earlier=earlier.boosters_)
         return data.with_propensities() if self.needs_propensity else data
+
+    def _columns(self, X: Any, earlier: "UpliftLearner | None") -> tuple[Columns, Float32Array]:
+        """Read X as it comes, or as the earlier learner read it."""
+        if earlier is None:
+            return Columns.of(X, self.feature_types)
+        if type(earlier) is not type(self) or not self.goes_on:
+            raise InputError(
+                f"earlier is a learner {earlier.name!r}; {self.name!r} goes on "
+                + ("from its own kind alone." if self.goes_on else "from none: fit it anew.")
+            )
+        check_is_fitted(earlier, "boosters_")
+        return earlier.columns_, earlier.columns_.read(X, self.name)
+
+    def _check_same_task(self, earlier: "UpliftLearner", data: Training) -> None:
+        asked, known = (data.n_arms, data.objective), (earlier.n_arms_, earlier.objective_)
+        if asked != known:
+            raise InputError(
+                f"the earlier learner has {known[0]} arms beside arm 0 and the loss {known[1]!r}, "
+                f"these rows {asked[0]} and {asked[1]!r}; fit anew."
+            )
 
     def _check_arguments(self) -> None:
         if not isinstance(self.params, BoostParams):

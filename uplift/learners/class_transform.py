@@ -31,9 +31,10 @@ class ClassTransformLearner(EffectLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        boosted = {"control": data.boost(data.outcome_task, 0)}
+        boosted = {"control": data.boost("control", data.outcome_task, 0)}
         for arm in data.arms:
-            boosted[f"effect_{arm}"] = data.boost(_transformed(data, arm), 0, arm)
+            name = f"effect_{arm}"
+            boosted[name] = data.boost(name, _transformed(data, arm), 0, arm)
         return boosted
 
     def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:

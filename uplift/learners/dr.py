@@ -32,10 +32,11 @@ class DRLearner(EffectLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        control = data.boost(data.outcome_task, 0)
+        control = data.boost("control", data.outcome_task, 0)
         others = [data.cross_fit(data.outcome_task, arm) for arm in data.arms]
         tasks = _score_tasks(data, [control, *others])
-        effects = {f"effect_{a}": data.boost(t) for a, t in zip(data.arms, tasks, strict=True)}
+        names = [f"effect_{arm}" for arm in data.arms]
+        effects = {n: data.boost(n, task) for n, task in zip(names, tasks, strict=True)}
         return {"control": control, **effects}
 
     def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:

@@ -28,13 +28,14 @@ class LogitLearner(UpliftLearner):
     two_stage = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        control = data.boost(data.outcome_task, 0)
+        control = data.boost("control", data.outcome_task, 0)
         base = data.out_of_fold(control)
         boosted = {"control": control}
         for arm in data.arms:
             shift = fitted_shift(data.outcome_task, base, data.inside(arm))
             task = replace(data.outcome_task, base_margin=base, intercept=shift)
-            boosted[f"effect_{arm}"] = data.boost(task, arm)
+            name = f"effect_{arm}"
+            boosted[name] = data.boost(name, task, arm)
         return boosted
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:

@@ -41,7 +41,8 @@ class ProportionalLearner(UpliftLearner):
         """Boost what the arms have in common, on top of what each is on average."""
         margins = _mean_margins(data)
         base = (margins - margins[0])[data.treatment]
-        return data.boost(replace(data.outcome_task, base_margin=base, intercept=margins[0]))
+        task = replace(data.outcome_task, base_margin=base, intercept=margins[0])
+        return data.boost("common", task)
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         shifts = [self.constants_[f"shift_{arm}"] for arm in range(self.n_arms_ + 1)]

@@ -29,9 +29,10 @@ class RLearner(EffectLearner):
     needs_propensity = True
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        boosted = {"control": data.boost(data.outcome_task, 0)}
+        boosted = {"control": data.boost("control", data.outcome_task, 0)}
         for arm in data.arms:
-            boosted[f"effect_{arm}"] = data.boost(_residual_task(data, arm), 0, arm)
+            name = f"effect_{arm}"
+            boosted[name] = data.boost(name, _residual_task(data, arm), 0, arm)
         return boosted
 
     def _uplift(self, boosters: Boosters, X: Float32Array) -> FloatArray:

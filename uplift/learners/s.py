@@ -25,7 +25,7 @@ class SLearner(UpliftLearner):
     name = "s"
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
-        return {"outcome": data.boost_with_arm(data.outcome_task)}
+        return {"outcome": data.boost_with_arm("outcome", data.outcome_task)}
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         with_arm = np.column_stack([X, np.zeros(len(X), np.float32)])

@@ -23,7 +23,8 @@ class TLearner(UpliftLearner):
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
         task = data.outcome_task
-        return {f"outcome_{a}": data.boost(task, a) for a in (0, *data.arms)}
+        names = {f"outcome_{a}": a for a in (0, *data.arms)}
+        return {name: data.boost(name, task, arm) for name, arm in names.items()}
 
     def _both(self, boosters: Boosters, X: Float32Array) -> Prediction:
         arms = range(self.n_arms_ + 1)

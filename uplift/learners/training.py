@@ -1,6 +1,7 @@
 """What a learner is fitted on: checked rows of a trial, binned once, in folds by user."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any
 
@@ -9,7 +10,7 @@ from scipy.special import expit
 
 from uplift.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from uplift.binned import BinnedRows
-from uplift.boosting import BoostParams, BoostTask, Objective, to_mean
+from uplift.boosting import BoostedModel, BoostParams, BoostTask, Objective, to_mean
 from uplift.cross_fit import Boosted, FoldedRows, fold_of
 from uplift.hashing import hash_uniform
 from uplift.learners.inputs import to_arms, to_groups, to_propensity, to_vector
@@ -36,6 +37,7 @@ class Training:
     weight : (n,) weights, or none
     propensity : none, or (n,) of the logged arm, as given; or (n, A + 1) as it is used
     clip : propensities are held between this and 1 minus this
+    earlier : boosters of an earlier fit, by name, that those of this one go on from
     """
 
     rows: FoldedRows
@@ -46,6 +48,7 @@ class Training:
     weight: FloatArray | None = None
     propensity: FloatArray | None = None
     clip: float = 0.01
+    earlier: Mapping[str, BoostedModel] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -113,17 +116,21 @@ class Training:
         weights = reduce(np.multiply, both) if both else None
         return BoostTask(pseudo.astype(np.float32), "reg:squarederror", weights)
 
-    def boost(self, task: BoostTask, *arms: int) -> Boosted:
-        """Cross-fit a task on the rows of some arms (all by default), and boost them whole."""
-        return self.rows.boost(task, *self._of(arms))
+    def boost(self, name: str, task: BoostTask, *arms: int) -> Boosted:
+        """Cross-fit a task on the rows of some arms (all by default), and boost them whole.
+
+        On top of the earlier booster of that name, where there is one: from its margins, moved by
+        the constant that fits these rows best, for as many rounds as the held-out folds ask for.
+        """
+        return self._boost(self.rows, name, task, *self._of(arms))
 
     def cross_fit(self, task: BoostTask, *arms: int) -> Boosted:
         """Cross-fit a task on the rows of some arms (all by default)."""
         return self.rows.cross_fit(task, *self._of(arms))
 
-    def boost_with_arm(self, task: BoostTask) -> Boosted:
-        """Boost a task on all rows with the arm as a feature."""
-        return self.rows_with_arm.boost(task, *self._of(()))
+    def boost_with_arm(self, name: str, task: BoostTask) -> Boosted:
+        """Boost a task on all rows with the arm as a feature, as `boost` does."""
+        return self._boost(self.rows_with_arm, name, task, *self._of(()))
 
     def out_of_fold(self, fitted: Boosted) -> FloatArray:
         """Return the (n,) margin of every row by the booster that has not seen its fold."""
@@ -186,6 +193,18 @@ class Training:
             chosen &= self.rows.folds != self.rows.outside
         return chosen
 
+    def _boost(
+        self, rows: FoldedRows, name: str, task: BoostTask, key: str, index: IntArray
+    ) -> Boosted:
+        earlier = self.earlier.get(name)
+        if earlier is None:
+            return rows.boost(task, key, index)
+        known = rows.margin(earlier, index)
+        base = known if task.base_margin is None else known + task.base_margin
+        shift = fitted_shift(task, base, index)
+        on_top = replace(task, base_margin=base, intercept=shift)
+        return rows.boost(on_top, key, index).after(earlier)
+
     def _of(self, arms: tuple[int, ...]) -> tuple[str, IntArray]:
         """Name and index the rows that a task is about."""
         arms = () if len(arms) > self.n_arms else arms
@@ -193,7 +212,7 @@ class Training:
         return name, np.flatnonzero(self.inside(*arms))
 
 
-def fitted_shift(task: BoostTask, base: FloatArray, rows: BoolArray) -> float:
+def fitted_shift(task: BoostTask, base: FloatArray, rows: BoolArray | IntArray) -> float:
     """Return the constant that, added to the base margin, makes the mean prediction that of y."""
     y, margin = task.y[rows], base[rows]
     weight = np.ones(len(y)) if task.weight is None else task.weight[rows]

@@ -29,12 +29,14 @@ class XLearner(EffectLearner):
 
     def _fit_boosters(self, data: Training) -> dict[str, Boosted]:
         task = data.outcome_task
-        boosted = {"control": data.boost(task, 0)}
+        boosted = {"control": data.boost("control", task, 0)}
         mean = data.mean_out_of_fold(boosted["control"])
         for arm in data.arms:
             other = data.mean_out_of_fold(data.cross_fit(task, arm))
-            boosted[f"treated_{arm}"] = data.boost(data.effect_task(data.y - mean), arm)
-            boosted[f"untreated_{arm}"] = data.boost(data.effect_task(other - data.y), 0)
+            pseudo = {"treated": (data.y - mean, arm), "untreated": (other - data.y, 0)}
+            for side, (effect, of) in pseudo.items():
+                name = f"{side}_{arm}"
+                boosted[name] = data.boost(name, data.effect_task(effect), of)
             self.constants_[f"share_{arm}"] = _share(data, arm)
         return boosted
 

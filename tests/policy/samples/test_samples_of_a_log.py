@@ -1,6 +1,5 @@
 """From the engine's own decision log, archived or not, to a log that keeps the contract."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

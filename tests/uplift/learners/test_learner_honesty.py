@@ -164,7 +164,7 @@ def mean_by_call(monkeypatch):
 
 def effects_of(boosts):
     """Return the tasks of the final stage, in order."""
-    return [task for data, (task, *_), _ in boosts if task.y is not data.y]
+    return [task for data, (_, task, *_), _ in boosts if task.y is not data.y]
 
 
 def test_dr_boosts_the_doubly_robust_scores_of_out_of_fold_means(monkeypatch):
@@ -206,7 +206,7 @@ def test_logit_boosts_the_arm_on_top_of_out_of_fold_margins(monkeypatch):
     margins, boosts = spied(monkeypatch, "out_of_fold"), spied(monkeypatch, "boost")
     X, y, arm, _ = simulate(1000, n_arms=2)
     LEARNERS["logit"](QUICK).fit(X, y, arm)
-    tasks = [task for _, (task, *_), _ in boosts if task.base_margin is not None]
+    tasks = [task for _, (_, task, *_), _ in boosts if task.base_margin is not None]
     assert len(tasks) == 2
     for task in tasks:
         np.testing.assert_array_equal(task.base_margin, margins[0][2])

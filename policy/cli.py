@@ -594,9 +594,9 @@ def samples(
     ingested_at: Annotated[
         str | None, typer.Option(help="Column that says when a snapshot arrived.")
     ] = None,
-    skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Pass over files that are not whole.")
-    ] = False,
+    skip_corrupt: SkipOption = False,
+    engine: EngineOption = "local",
+    master: MasterOption = None,
     now: Annotated[
         datetime | None, typer.Option(help="Moment (UTC) by which days are complete.")
     ] = None,
@@ -609,16 +609,36 @@ def samples(
     from policy.samples.rules import SampleRules, duration
     from uplift.schema import LogSchema
 
-    age = None if max_age is None else duration(max_age)
+    rules = SampleRules(
+        duration(settle), None if max_age is None else duration(max_age), key, ingested_at
+    )
+    by = None if now is None else now.replace(tzinfo=UTC)
+    if engine == "spark":
+        from policy.spark.samples import samples_on_spark
+        from policy.spark.session import spark_session
+
+        rows = samples_on_spark(
+            spark_session(master),
+            decisions,
+            decisions / "events" if events is None else events,
+            out,
+            LogSchema.read(schema),
+            rules,
+            snapshots=snapshots,
+            now=by,
+            skip_corrupt=skip_corrupt,
+        )
+        say({"samples": str(out), "rows": rows}, as_json)
+        return
     with shown_stages(as_json) as stages, stages.stage("samples") as step:
         made = make_samples(
             decisions,
             out,
             LogSchema.read(schema),
-            SampleRules(duration(settle), age, key, ingested_at),
+            rules,
             events=events,
             snapshots=snapshots,
-            now=None if now is None else now.replace(tzinfo=UTC),
+            now=by,
             skip_corrupt=skip_corrupt,
             progress=step,
         )

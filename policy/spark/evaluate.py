@@ -17,7 +17,7 @@ from policy.batch.evaluate import (
     spent_by,
     user_column,
 )
-from policy.spark.score import arrow_schema, map_batches
+from policy.spark.score import arrow_schema, map_batches, selected
 from policy.spark.session import Shipped, read_log, ship, told
 from uplift.arrays import FloatArray
 from uplift.errors import InputError
@@ -70,7 +70,7 @@ def evaluate_on_spark(
         scorer = EvaluationScorer(shared.bundle(), schema, arrow_schema(frame), all_users=all_users)
         key = user_column(schema, frame.columns)
         work = partial(_kept, shared, schema, all_users)
-        rows = map_batches(frame.select(*scorer.columns), work, scorer.schema)
+        rows = map_batches(selected(frame, scorer.columns), work, scorer.schema)
         users = rows.repartition(key).persist()
         try:
             spent = _added(users, partial(_spent, shared, schema, seed))

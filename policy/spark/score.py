@@ -1,6 +1,6 @@
 """Scores on Spark: `policy.batch.score` on every executor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from uplift.errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["arrow_schema", "map_batches", "score_on_spark"]
+__all__ = ["arrow_schema", "map_batches", "score_on_spark", "selected"]
 
 
 def score_on_spark(
@@ -46,7 +46,9 @@ def score_on_spark(
         shared = ship(session, bundle)
         frame = read_log(session, log, skip_corrupt=skip_corrupt)
         scorer = BatchScorer(shared.bundle().model, arrow_schema(frame))
-        scores = map_batches(frame.select(*scorer.columns), partial(_scored, shared), scorer.schema)
+        scores = map_batches(
+            selected(frame, scorer.columns), partial(_scored, shared), scorer.schema
+        )
         try:
             scores.write.parquet(str(out))
         except Exception as error:
@@ -65,11 +67,14 @@ def map_batches(frame: Any, work: Any, schema: pa.Schema) -> Any:
     return frame.mapInArrow(work, from_arrow_schema(schema))
 
 
+def selected(frame: Any, columns: Sequence[str]) -> Any:
+    """Return some columns of a DataFrame; a dot in a name is a dot."""
+    return frame.select(*(f"`{name}`" for name in columns))
+
+
 def arrow_schema(frame: Any) -> pa.Schema:
     """Return the schema of the batches that executors get of a DataFrame."""
-    from pyspark.sql.pandas.types import to_arrow_schema
-
-    return to_arrow_schema(frame.schema)
+    return frame.limit(0).toArrow().schema
 
 
 def _scored(shared: Shipped, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -146,7 +146,10 @@ def read_log(session: "SparkSession", path: str | Path, *, skip_corrupt: bool = 
     InputError
         The path is not there, or holds no Parquet.
     """
-    options = {"ignoreCorruptFiles": str(skip_corrupt).lower()}
+    options = {
+        "ignoreCorruptFiles": str(skip_corrupt).lower(),
+        "recursiveFileLookup": "true",  # names of folders are no columns, as on one machine
+    }
     try:
         return session.read.options(**options).parquet(str(path))
     except Exception as error:

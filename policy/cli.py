@@ -202,12 +202,15 @@ def fit(
         CalibrationMethod, typer.Option(help="How to set the size of the uplift right.")
     ] = "isotonic",
     memory: MemoryOption = "4GiB",
+    engine: EngineOption = "local",
+    master: MasterOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Fit an uplift model and measure its ranking on users held out.
 
-    Of a log that does not fit into the memory, on as many of its users as do.
+    Of a log that does not fit into the memory, on as many of its users as do; on Spark, by all
+    executors on all users, without the held-out curves.
     """
     from policy.batch.memory import parse_memory
     from policy.batch.parts import Parts
@@ -220,6 +223,26 @@ def fit(
 
     check_target(out)
     most = parse_memory(memory)
+    fitted = {"fitted": {"share": share, "seed": seed}}
+    if engine == "spark":
+        from policy.spark.fit import fit_on_spark
+        from policy.spark.session import spark_session
+
+        model = fit_on_spark(
+            spark_session(master),
+            log,
+            LogSchema.read(schema),
+            learner,
+            BoostParams(seed=seed),
+            calibration,
+            share=share,
+            seed=seed,
+            memory=most,
+        )
+        Bundle(model, evidence=fitted).save(out)
+        rounds = {name: b.rounds for name, b in model.learner.boosters_.items()}
+        say({"bundle": str(out), "learner": learner, "rounds": rounds}, as_json)
+        return
     with shown_stages(as_json) as stages:
         with stages.stage("read") as step:
             roles = LogSchema.read(schema)
@@ -228,7 +251,7 @@ def fit(
         with stages.stage("fit") as step:
             model = UpliftModel.fit(train, learner, BoostParams(seed=seed), calibration, step)
         about = held_out_curves(model, test, seed, stages)
-    Bundle(model, evidence={"model": about, "fitted": {"share": share, "seed": seed}}).save(out)
+    Bundle(model, evidence={"model": about, **fitted}).save(out)
     about.pop("curve")
     told = about if as_json else in_brief(about)
     say({"bundle": str(out), "rows": len(rows), "users_read": users, **told}, as_json)

@@ -151,8 +151,10 @@ class _Job:
             return "kept" if manifest.days[name].rows else ""
         samples = joined_day(self._inputs, day, self._schema, self._columns)
         before = manifest.days.get(name)
-        sha256, rows, changed = put_day(samples, self._columns, manifest.file(name))
-        manifest.days[name] = DayMade(inputs, self._made_by, sha256, rows)
+        file = manifest.file(name)
+        sha256, rows, changed = put_day(samples, self._columns, file)
+        size = file.stat().st_size if rows else 0
+        manifest.days[name] = DayMade(inputs, self._made_by, sha256, rows, size)
         manifest.write()
         if not changed:
             return "kept" if rows else ""

@@ -31,12 +31,14 @@ class DayMade:
     made_by : digest of rules, schema and columns
     sha256 : of the file; empty where the day has no decision
     rows : number of samples
+    size : bytes of the file
     """
 
     inputs: list[str]
     made_by: str
     sha256: str
     rows: int
+    size: int
 
 
 @dataclass
@@ -103,7 +105,8 @@ class SampleManifest:
         made = self.days.get(day)
         if made is None or made.made_by != made_by or not set(inputs) <= set(made.inputs):
             return False
-        return not made.sha256 or self.file(day).exists()
+        file = self.file(day)
+        return made.size == (file.stat().st_size if file.exists() else 0)
 
     def file(self, day: str) -> Path:
         """Return the file of a day."""

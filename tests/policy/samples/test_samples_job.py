@@ -186,6 +186,14 @@ def test_other_rules_make_every_day_again(paths, tmp_path):
     assert len(make(paths, tmp_path / "out").rewritten) == 2
 
 
+def test_a_day_that_was_damaged_since_is_made_again(paths, tmp_path):
+    make(paths, tmp_path / "out")
+    before, file = files(tmp_path / "out"), tmp_path / "out" / "day=2026-03-01" / "samples.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert make(paths, tmp_path / "out").rewritten == ["2026-03-01"]
+    assert files(tmp_path / "out") == before
+
+
 def test_decisions_and_events_told_twice_over_midnight_count_once(frames, paths, tmp_path):
     d, e, _ = frames
     make(paths, tmp_path / "once")

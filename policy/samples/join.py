@@ -4,6 +4,7 @@ Each sample depends on its own decision, on the events of its session and on the
 user, and on nothing else: so the join may be cut by day, by session, by user.
 """
 
+import warnings
 from collections.abc import Iterable
 
 import pandas as pd
@@ -45,6 +46,11 @@ def join_samples(
     ------
     InputError
         A column is missing, of the wrong type, or holds what no request log can hold.
+
+    Warns
+    -----
+    UserWarning
+        Decisions have no session: what happened after them cannot be known, they are left out.
     """
     need(decisions, ("decision_id", *PLACE, "arm"), "decisions")
     time = micros(decisions, "timestamp", "decisions")
@@ -52,7 +58,7 @@ def join_samples(
         raise InputError("some decisions have no decision_id; each needs one of its own.")
     order = total_order([time], decisions[["decision_id"]])
     order = order[told_first(decisions, "decision_id")[order]]
-    samples = decisions.take(order).reset_index(drop=True)
+    samples = _of_sessions(decisions.take(order)).reset_index(drop=True)
     del decisions  # where the caller let go of them, they are held once
     outcomes = attributed_outcomes(samples, events, schema, rules.settle)
     if snapshots is not None:
@@ -60,6 +66,19 @@ def join_samples(
     samples = samples.assign(**outcomes)
     check_rows(samples, schema)
     return samples[sample_order(samples.columns, schema)]
+
+
+def _of_sessions(decisions: pd.DataFrame) -> pd.DataFrame:
+    known = decisions["session_id"].notna()
+    if known.all():
+        return decisions
+    warnings.warn(
+        f"{int((~known).sum()):,} of {len(known):,} decisions have no session_id and are left out; "
+        "give one with each decision.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return decisions[known]
 
 
 def sample_order(columns: Iterable[str], schema: LogSchema) -> list[str]:

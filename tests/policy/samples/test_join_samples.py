@@ -182,3 +182,16 @@ def test_what_is_no_time(text):
 def test_a_time_of_nothing_is_told():
     with pytest.raises(InputError, match="expected a time above 0"):
         SampleRules(settle=timedelta(0))
+
+
+def test_decisions_of_no_session_are_left_out_with_a_warning():
+    rng = np.random.default_rng(0)
+    decisions, events = world.decisions(rng), world.events(rng)
+    decisions["session_id"] = decisions["session_id"].astype("Int64")
+    whole = join_samples(decisions, events, None, world.SCHEMA, SampleRules())
+    lost = decisions["decision_id"].isin(["d3", "d40"])
+    decisions.loc[lost, "session_id"] = None
+    with pytest.warns(UserWarning, match="2 of 60 decisions have no session_id"):
+        found = join_samples(decisions, events, None, world.SCHEMA, SampleRules())
+    kept = whole[~whole["decision_id"].isin(["d3", "d40"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), kept)

@@ -19,11 +19,14 @@ from offline_eval.evaluation import gain_rows
 from offline_eval.policies import Policy, walk
 from offline_eval.state import EvaluationState
 from policy.batch.buckets import Buckets, bucket_count, scratch_folder
-from policy.batch.memory import rows_at_once
+from policy.batch.memory import fits, rows_at_once
 from policy.batch.overlap import overlapped
 from policy.batch.parts import Parts
 from policy.batch.score import BatchScorer
 from policy.bundle import Bundle
+from policy.gate import GateRules
+from policy.loop import report_on
+from policy.progress import Stages
 from uplift.arrays import FloatArray
 from uplift.errors import InputError
 from uplift.log import RequestLog
@@ -33,6 +36,7 @@ from uplift.schema import LogSchema
 __all__ = [
     "EvaluationScorer",
     "Shard",
+    "evaluate_log",
     "evaluate_parts",
     "report_of",
     "shard_states",
@@ -124,6 +128,48 @@ class EvaluationScorer:
         names = [c for c in (self._schema.cluster, "session_id") if c in batch.schema.names]
         log = RequestLog.unchecked(batch_frame(batch.select(names)), self._schema)
         return log.part((self._fitted["share"],), self._fitted["seed"]) > 0
+
+
+def evaluate_log(
+    bundle: Bundle,
+    log: str | Path,
+    schema: LogSchema,
+    *,
+    memory: int,
+    rules: GateRules | None = None,
+    fixed_position: int = 25,
+    seed: int = 0,
+    stages: Stages | None = None,
+) -> dict[str, Any]:
+    """Report on a bundle's plan: all of it where the log fits into the memory, else the values.
+
+    Parameters
+    ----------
+    bundle, schema, rules, fixed_position, seed, stages : as in `policy.loop.report_on`
+    log : Parquet file or folder
+    memory : bytes that the job may take
+
+    Returns
+    -------
+    the report of `report_on`, with the gate's verdict; or that of `evaluate_parts`, without
+    """
+    parts, stages = Parts.of(log), stages or Stages()
+    if not fits(parts.rows, len(parts.schema), memory):
+        with stages.stage("evaluate") as step:
+            return evaluate_parts(
+                bundle,
+                parts,
+                schema,
+                memory=memory,
+                fixed_position=fixed_position,
+                seed=seed,
+                progress=step,
+            )
+    with stages.stage("read") as step:
+        whole = RequestLog.read(log, schema, progress=step)
+    return report_on(
+        bundle, whole, rules=rules, fixed_position=fixed_position, seed=seed, stages=stages
+    )
 
 
 def evaluate_parts(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from policy.batch.buckets import Buckets, bucket_count, scratch_folder
-from policy.batch.memory import rows_at_once
+from policy.batch.memory import fits, rows_at_once
 from policy.batch.overlap import overlapped
 from policy.batch.parts import Parts
 from policy.budget import Budget
@@ -38,6 +38,7 @@ __all__ = [
     "Counts",
     "DemandRows",
     "plan_parts",
+    "plan_scores",
     "plan_source",
     "sample_points",
     "sort_sessions",
@@ -226,6 +227,56 @@ def plan_parts(
             gap=gap,
             progress=progress,
         )
+
+
+def plan_scores(
+    path: str | Path,
+    schema: LogSchema,
+    budget: Budget,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    *,
+    memory: int,
+    decided: bool = False,
+    window_seconds: float = 3600.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> RequestPlan:
+    """Plan scores as a whole where they fit into the memory, else part by part.
+
+    Parameters
+    ----------
+    path : scores, a file or a folder
+    schema, budget, limits, window_seconds, progress : as in `plan_parts`
+    memory : bytes that the job may take
+    decided : the arm of every row is asked for, which only the whole has
+
+    Raises
+    ------
+    InputError
+        As `plan_parts`; or decisions are asked of what does not fit.
+    """
+    parts = Parts.of(path)
+    if fits(parts.rows, len(parts.schema), memory):
+        return plan_requests(
+            Scores.read(path, schema),
+            budget,
+            limits,
+            window_seconds=window_seconds,
+            progress=None if progress is None else lambda i, upper, lower: progress(i, 100),
+        )
+    if decided:
+        raise InputError(
+            f"{parts.rows:,} rows are not planned as a whole in {memory / 2**30:g} GiB, and only "
+            "then is there a decision for each; raise --memory, or leave --out out."
+        )
+    return plan_parts(
+        parts,
+        schema,
+        budget,
+        limits,
+        memory=memory,
+        window_seconds=window_seconds,
+        progress=progress,
+    )
 
 
 def plan_source(

@@ -1,5 +1,6 @@
 """Plans: made of scores, and judged by a randomised log."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,15 +17,17 @@ from policy.commands.app import (
     SeedOption,
     app,
 )
-from policy.commands.shared import leave_if_held, read_log
+from policy.commands.shared import leave_if_held
 from policy.console import print_summary, say, shown_stages
+from policy.names import Engine
 from uplift.errors import InputError
 from uplift.files import check_writable
 
 if TYPE_CHECKING:
-    from policy.batch.parts import Parts
-    from policy.bundle import Bundle
-    from policy.job import Job
+    from policy.budget import Budget
+    from policy.plan import RequestPlan
+    from policy.problem import Limits
+    from uplift.schema import LogSchema
 
 __all__ = ["evaluate", "plan"]
 
@@ -53,13 +56,10 @@ def plan(
     """Plan the requests of a scored log and put the prices into the bundle."""
     from dataclasses import replace
 
-    from policy.batch.memory import fits, parse_memory
-    from policy.batch.parts import Parts
-    from policy.batch.plan import plan_parts
+    from policy.batch.memory import parse_memory
     from policy.budget import Budget
     from policy.bundle import Bundle
     from policy.loop import plan_part
-    from policy.plan import plan_requests
     from policy.problem import Limits
     from uplift.parquet import write_frame
     from uplift.scores import Scores
@@ -73,54 +73,44 @@ def plan(
         )
     budget = Budget(*next(iter(given.items())), traffic_share)  # type: ignore[arg-type]
     limits = Limits(max_per_session, max_per_page, min_gap)
-    old, most, seconds = Bundle.load(bundle), parse_memory(memory), 60 * window_minutes
-    schema, on_spark = old.model.schema, engine == "spark"
-    parts = None if on_spark else Parts.of(scores)
-    whole = parts is not None and fits(parts.rows, len(parts.schema), most)
-    if out is not None and not whole:
-        raise InputError(
-            f"plan: {str(scores)!r} is not planned as a whole in {memory} of one machine, and "
-            "--out writes decisions of what is; raise --memory, or leave --out out."
-        )
+    old = Bundle.load(bundle)
+    schema, place = old.model.schema, (engine, master, parse_memory(memory))
     with shown_stages(as_json) as stages, stages.stage("plan") as step:
-        if parts is None:
-            from policy.spark.plan import plan_on_spark
-            from policy.spark.session import spark_session
-
-            made = plan_on_spark(
-                spark_session(master),
-                scores,
-                schema,
-                budget,
-                limits,
-                memory=most,
-                window_seconds=seconds,
-            )
-        elif whole:
-            table = Scores.read(scores, schema)
-            made = plan_requests(
-                table,
-                budget,
-                limits,
-                window_seconds=seconds,
-                progress=lambda i, upper, lower: step(i, 100),
-            )
-        else:
-            made = plan_parts(
-                parts,
-                schema,
-                budget,
-                limits,
-                memory=most,
-                window_seconds=seconds,
-                progress=step,
-            )
+        asked = (scores, schema, budget, limits, 60 * window_minutes)
+        made = _planned(*asked, *place, out is not None, step)
     if out is not None:
-        write_frame(table.log.frame.assign(arm=made.arm), out)
+        write_frame(Scores.read(scores, schema).log.frame.assign(arm=made.arm), out)
     # What is known of the old plan is not known of this one.
     kept: dict[str, Any] = {k: v for k, v in old.evidence.items() if k in ("model", "fitted")}
     replace(old, plan=made, evidence=kept).save(bundle)
     say({"bundle": str(bundle), **plan_part(made)}, as_json)
+
+
+def _planned(
+    scores: Path,
+    schema: "LogSchema",
+    budget: "Budget",
+    limits: "Limits",
+    window_seconds: float,
+    engine: Engine,
+    master: str | None,
+    memory: int,
+    decided: bool,
+    progress: Callable[[int, int], None],
+) -> "RequestPlan":
+    """Plan on this machine or on Spark."""
+    options: dict[str, Any] = {"memory": memory, "window_seconds": window_seconds}
+    if engine == "local":
+        from policy.batch.plan import plan_scores
+
+        options |= {"decided": decided, "progress": progress}
+        return plan_scores(scores, schema, budget, limits, **options)
+    from policy.spark.plan import plan_on_spark
+    from policy.spark.session import spark_session
+
+    if decided:
+        raise InputError("plan: --out writes decisions of what one machine holds; leave it out.")
+    return plan_on_spark(spark_session(master), scores, schema, budget, limits, **options)
 
 
 @app.command()
@@ -146,87 +136,45 @@ def evaluate(
     Leaves with exit code 3 where the gate would hold it. A log that does not fit into the memory
     is evaluated user by user: values and requests of all policies, no curves and no gate.
     """
-    from offline_eval.report import write_report
-    from policy.batch.memory import fits, parse_memory
-    from policy.batch.parts import Parts
+    from policy.batch.evaluate import evaluate_log
+    from policy.batch.memory import parse_memory
     from policy.bundle import Bundle
     from policy.job import Job
-    from policy.loop import report_on
+    from uplift.schema import LogSchema
 
     artefact, task = Bundle.load(bundle), Job() if job is None else Job.read(job)
-    if all_users:
-        artefact.evidence.pop("fitted", None)
+    roles = LogSchema.read(schema)
+    options: dict[str, Any] = {"fixed_position": task.fixed_position, "seed": seed}
     if out is not None:
         check_writable(out)
     if engine == "spark":
         from policy.spark.evaluate import evaluate_on_spark
         from policy.spark.session import spark_session
-        from uplift.schema import LogSchema
 
-        report = evaluate_on_spark(
-            spark_session(master),
-            bundle,
-            log,
-            LogSchema.read(schema),
-            fixed_position=task.fixed_position,
-            seed=seed,
-            all_users=all_users,
-        )
-        _tell_values(report, out, as_json)
-        return
-    parts, most = Parts.of(log), parse_memory(memory)
-    if not fits(parts.rows, len(parts.schema), most):
-        _evaluate_parts(artefact, parts, schema, out, most, task, seed, as_json)
-        return
-    with shown_stages(as_json) as stages:
-        report = report_on(
-            artefact,
-            read_log(log, schema, stages),
-            rules=task.gate,
-            fixed_position=task.fixed_position,
-            seed=seed,
-            stages=stages,
-        )
-    if out is not None:
-        write_report(report, out)
-    print_summary(report, as_json, out)
-    leave_if_held(report)
+        session = spark_session(master)
+        report = evaluate_on_spark(session, bundle, log, roles, all_users=all_users, **options)
+    else:
+        if all_users:
+            artefact.evidence.pop("fitted", None)
+        with shown_stages(as_json) as stages:
+            options |= {"rules": task.gate, "stages": stages, "memory": parse_memory(memory)}
+            report = evaluate_log(artefact, log, roles, **options)
+    _leave_report(report, out, as_json)
 
 
-def _evaluate_parts(
-    artefact: "Bundle",
-    parts: "Parts",
-    schema: Path,
-    out: Path | None,
-    memory: int,
-    task: "Job",
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Evaluate what does not fit into memory: the values and their intervals, without the gate."""
-    from policy.batch.evaluate import evaluate_parts
-    from uplift.schema import LogSchema
-
-    with shown_stages(as_json) as stages, stages.stage("evaluate") as step:
-        report = evaluate_parts(
-            artefact,
-            parts,
-            LogSchema.read(schema),
-            memory=memory,
-            fixed_position=task.fixed_position,
-            seed=seed,
-            progress=step,
-        )
-    _tell_values(report, out, as_json)
-
-
-def _tell_values(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    """Write and print a report of values alone."""
+def _leave_report(report: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """Write and print a report; one of values alone has no page and no verdict."""
     import json
 
+    from offline_eval.report import write_report
     from uplift.files import atomic_file
 
-    if out is not None:
+    whole = "gate" in report
+    if out is not None and whole:
+        write_report(report, out)
+    elif out is not None:
         with atomic_file(out / "report.json") as scratch:
             scratch.write_text(json.dumps(report, indent=1, allow_nan=False))
-    print_summary(report, as_json, None)
+    print_summary(report, as_json, out if whole else None)
+    if whole:
+        leave_if_held(report)

@@ -114,4 +114,4 @@ def test_commands_work_beyond_their_memory(
     decisions = tmp_path / "decisions.parquet"
     code, _, err = cli("plan", scores, "--share", 0.05, "--out", decisions, *options)
     assert code == 2
-    assert "not planned as a whole in 512MiB" in err
+    assert "rows are not planned as a whole in 0.5 GiB" in err

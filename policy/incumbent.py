@@ -30,7 +30,8 @@ def find_incumbent(rules: GateRules, log: RequestLog) -> Policy | None:
     """
     if rules.bundle is not None:
         return _of_bundle(rules, log)
-    known = [p.name for p in baselines(log.schema, 1.0, 0)] + ["purchase_probability"]
+    position = 0 if np.ptp(log.slot) > 0 else None
+    known = [p.name for p in baselines(log.schema, 1.0, position)] + ["purchase_probability"]
     if rules.incumbent not in known:
         raise InputError(
             f"gate: incumbent {rules.incumbent!r} is unknown for this log; choose among {known}."

@@ -55,7 +55,8 @@ def bare(session, folder: Path, out: Path) -> None:
                 if name in known:
                     coded = column.dictionary_encode()
                     table = [known[name].get(v, np.nan) for v in coded.dictionary.to_pylist()]
-                    X[:, k] = np.array(table, np.float32)[coded.indices.to_numpy()]
+                    place = coded.indices.fill_null(len(table)).to_numpy()
+                    X[:, k] = np.array([*table, np.nan], np.float32)[place]
                 else:
                     X[:, k] = column.to_numpy(zero_copy_only=False)
             none, request = (b.inplace_predict(X) for b in boosters)

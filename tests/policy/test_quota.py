@@ -1,6 +1,7 @@
 """One budget, many instances, a real Redis that comes and goes."""
 
 import multiprocessing
+import os
 import random
 import shutil
 import threading
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.skipif(
     reason="redis-server is not installed; scripts/redis.sh installs it where it may",
 )
 RATE, PERIOD = 2000.0, 0.05
+SECONDS = float(os.environ.get("REQUEST_UPLIFT_QUOTA_SECONDS", "12"))
+"""Of the long run; a minute was measured, a test takes less."""
 
 
 @pytest.fixture
@@ -84,8 +87,8 @@ def total_of(tables, first=0, last=10**9):
 def test_eight_processes_spend_the_budget_and_never_more(redis):
     """Demand five times the budget: within 1 % below it, not above, once all are there."""
     begin = time.time()
-    processes, answers = started(redis, 8, 12.0, begin)
-    tables = [answers.get(timeout=60) for _ in processes]
+    processes, answers = started(redis, 8, SECONDS, begin)
+    tables = [answers.get(timeout=SECONDS + 60) for _ in processes]
     first = max(min(t) for t in tables) + 2
     last = min(max(t) for t in tables) - 2
     seconds = (last - first) / 10

@@ -15,13 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from policy.batch.plan import (
-    Counts,
-    DemandRows,
-    plan_source,
-    sample_points,
-    sort_sessions,
-)
+from policy.batch.demand import Counts, DemandRows, sort_sessions
+from policy.batch.plan import plan_source, sample_points
 from policy.budget import Budget
 from policy.plan import RequestPlan
 from policy.planner.narrowing import Part

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from policy.batch.demand import Counts
 from policy.batch.memory import LEAST
 from policy.batch.parts import Parts
-from policy.batch.plan import Counts, plan_parts
+from policy.batch.plan import plan_parts
 from policy.batch.score import score_parts
 from policy.budget import Budget
 from policy.bundle import Bundle

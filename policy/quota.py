@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from policy.rates import Rates
-from policy.redis_bucket import BURST_PERIODS, Gone, RedisBucket, RedisClient, Unclear
+from policy.redis_bucket import BURST_PERIODS, RedisBucket
+from policy.redis_client import Gone, RedisClient, Unclear
 from uplift.errors import InputError
 
 __all__ = ["SharedQuota"]
@@ -38,6 +39,7 @@ class SharedQuota:
     instances : number of instances that share the rate; for when Redis is gone
     key : of the bucket
     period : seconds between two leases
+    dearest : most that one request may cost
     connect : makes the client; `redis.Redis.from_url` with short timeouts by default
 
     Attributes
@@ -59,6 +61,7 @@ class SharedQuota:
         *,
         key: str = "request-uplift:quota",
         period: float = 0.05,
+        dearest: float = 1.0,
         connect: Callable[[str, float], RedisClient] | None = None,
     ) -> None:
         if not (instances >= 1 and 0 < period < float("inf")):
@@ -66,7 +69,7 @@ class SharedQuota:
                 f"{instances} instances, a period of {period} s; expected at least 1 instance, a "
                 "period above 0."
             )
-        self._instances, self._period = instances, period
+        self._instances, self._period, self._dearest = instances, period, max(1.0, dearest)
         self._rates, self._lock, self._stop = Rates.of(rate), threading.Lock(), threading.Event()
         self._held, self._asked = 0.0, 0.0
         self._bucket = RedisBucket(url, key, period, connect)
@@ -97,9 +100,12 @@ class SharedQuota:
         """Requests per second of all instances together, now."""
         return self._rates.at(self._bucket.now)
 
-    def set_rate(self, rate: float | Rates) -> None:
-        """Refill at another rate from now on, as when another plan comes into service."""
-        self._rates = Rates.of(rate)
+    def set_rate(self, rate: float | Rates, dearest: float = 1.0) -> None:
+        """Refill at another rate from now on, as when another plan comes into service.
+
+        `dearest` only grows: decisions of the plan before may be under way.
+        """
+        self._rates, self._dearest = Rates.of(rate), max(self._dearest, dearest)
 
     @property
     def is_alone(self) -> bool:
@@ -114,7 +120,7 @@ class SharedQuota:
             with self._lock:
                 back, self._held = self._held, 0.0
             if not self.is_alone:
-                self._bucket.lease(0.0, back, self._rates, returns=False)
+                self._bucket.lease(0.0, back, self._rates, self._dearest, returns=False)
         except (Gone, Unclear):
             pass
         self._bucket.close()
@@ -132,8 +138,8 @@ class SharedQuota:
             back = 0.0 if self.is_alone else self._held
             self._held -= back
         try:
-            wanted = GROWTH * asked + 1.0
-            granted = self._bucket.lease(wanted, back, self._rates, returns=self.is_alone)
+            wanted, told = GROWTH * asked + self._dearest, (self._rates, self._dearest)
+            granted = self._bucket.lease(wanted, back, *told, returns=self.is_alone)
         except Gone as error:
             self.failures[str(error)] += 1
             self._go_on_alone(now)
@@ -151,7 +157,7 @@ class SharedQuota:
         since = self._refused_since
         if since is not None:
             share = self.rate / self._instances
-            most = max(1.0, BURST_PERIODS * self._period * share)
+            most = max(self._dearest, BURST_PERIODS * self._period * share)
             with self._lock:
                 self._held = min(most, self._held + share * (now - since))
         else:

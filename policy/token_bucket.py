@@ -26,9 +26,10 @@ class TokenBucket:
     ----------
     rate : requests per second, >= 0, or by window of the day
     burst : most requests at one moment, > 0; by default a tenth of a second's worth of the highest
-        rate, which evens out a feed, and at least 1
+        rate, which evens out a feed, and at least 1 and `dearest`
     clock : monotone seconds, since 1970 UTC where the rate differs by window; read inside the lock,
         once a decision
+    dearest : most that one request may cost, where no burst is given
 
     Raises
     ------
@@ -41,6 +42,8 @@ class TokenBucket:
         rate: float | Rates,
         burst: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        dearest: float = 1.0,
     ) -> None:
         if burst is not None and not 0 < burst < np.inf:
             raise InputError(
@@ -48,6 +51,7 @@ class TokenBucket:
                 "the cost of one request."
             )
         self._rates, self._given = Rates.of(rate), burst
+        self._dearest = max(1.0, dearest)
         self.burst = self._even(self._rates)
         self._clock = clock
         self._lock = Lock()
@@ -59,11 +63,15 @@ class TokenBucket:
         """Requests per second, as of the last look at the clock."""
         return self._rates.at(self._at)
 
-    def set_rate(self, rate: float | Rates) -> None:
-        """Refill at another rate from now on, as when another plan comes into service."""
+    def set_rate(self, rate: float | Rates, dearest: float = 1.0) -> None:
+        """Refill at another rate from now on, as when another plan comes into service.
+
+        `dearest` only grows: decisions of the plan before may be under way.
+        """
         rates = Rates.of(rate)
         with self._lock:
             self._tokens = self._refilled()
+            self._dearest = max(self._dearest, dearest)
             self._rates, self.burst = rates, self._even(rates)
 
     def try_take(self, cost: float = 1.0) -> bool:
@@ -100,7 +108,7 @@ class TokenBucket:
     def _even(self, rates: Rates) -> float:
         if self._given is not None:
             return float(self._given)
-        return max(1.0, BURST_SECONDS * max(rates.by_window))
+        return max(self._dearest, BURST_SECONDS * max(rates.by_window))
 
     def _refilled(self) -> float:
         now = self._clock()

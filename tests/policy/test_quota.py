@@ -321,7 +321,7 @@ def test_the_bucket_grows_by_the_rates_of_its_windows(redis):
         seconds, micros = client.time()
         begin = seconds + micros / 1e6 - draw.uniform(0.0, 86_000.0)
         client.hset("key", mapping={"tokens": 0.0, "at": begin})
-        told = (1e12, 0.0, 0, 1e9, 0.1)  # no burst to speak of
+        told = (1e12, 0.0, 0, 1e9, 0.1, 1.0)  # no burst to speak of
         granted, now = map(float, client.eval(LEASE, 1, "key", *told, *rates.by_window))
         assert granted == pytest.approx(rates.between(begin, now), rel=1e-6, abs=1e-2)
     client.close()

@@ -63,8 +63,8 @@ class PriceSource(Protocol):
     def price(self, now: float) -> float:
         """Return the price at a moment."""
 
-    def count(self, now: float, points: float, requests: float) -> None:
-        """Take note of decisions."""
+    def decided(self, now: float, requests: float, gain: float, cost: float) -> None:
+        """Take note of a decision: of what it asked for, and of the best arm's gain and cost."""
 
 
 class Quota(Protocol):
@@ -132,6 +132,7 @@ class DecisionEngine:
         self._sessions = SessionTable() if sessions is None else sessions
         self._pacer, self._quota, self._clock = pacer, quota, clock or steady_clock()
         self._length, self._dearest = schema.page_length, max(schema.arm_cost)
+        self._at_random = sum(schema.arm_cost) / len(schema.arm_cost)
         self._draw = random.Random(seed).random
         self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
         self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
@@ -207,9 +208,9 @@ class DecisionEngine:
             raise InputError(
                 "the plan limits what a session gets; give its session_id, or its state."
             )
-        decision = self._settled(uplift, page, position, whose, state, now)
+        decision, asked = self._settled(uplift, page, position, whose, state, now)
         if self._pacer is not None:
-            self._pacer.count(now, 1, self.schema.arm_cost[decision.arm])
+            self._pacer.decided(now, *asked)
         if self._log is not None:
             self._log.append(self._record(features, decision, whose, page, position, now))
         return decision
@@ -277,23 +278,23 @@ class DecisionEngine:
         whose: Hashable,
         state: SessionState | None,
         now: float,
-    ) -> Decision:
+    ) -> tuple[Decision, tuple[float, float, float]]:
         """Decide where the session stands, and note there that it got a request."""
         if state is not None or whose is None:
             return self._decided(uplift, page, position, state or FRESH, now)
         slot = page * self._length + position
         while True:
             seen = self._sessions.state(whose, page, slot, now)
-            decision = self._decided(uplift, page, position, seen, now)
+            decision, asked = self._decided(uplift, page, position, seen, now)
             if not decision.arm or self._sessions.record(whose, page, slot, now, seen):
-                return decision
+                return decision, asked
             if self._quota is not None:  # another thread was faster: look again
                 self._quota.give_back(self.schema.arm_cost[decision.arm])
 
     def _decided(
         self, uplift: list[float], page: int, position: int, state: SessionState, now: float
-    ) -> Decision:
-        """Decide where the session stands so."""
+    ) -> tuple[Decision, tuple[float, float, float]]:
+        """Decide where the session stands so; return also what a pacer counts of it."""
         rule = self.rule
         price = None if self._pacer is None else self._pacer.price(now)
         choice = rule.choose(uplift, rule.window(now), page, position, state, price)
@@ -307,7 +308,18 @@ class DecisionEngine:
                 self._quota.give_back(taken - spent)
         number = "" if self._log is None else f"{self._boot}{next(self._number):x}"
         told = (choice.price, choice.reserve, reason, self.plan_version, number)
-        return Decision(arm, chance, tuple(uplift), *told)
+        return Decision(arm, chance, tuple(uplift), *told), self._asked(uplift, choice, explores)
+
+    def _asked(
+        self, uplift: list[float], choice: Choice, explores: bool
+    ) -> tuple[float, float, float]:
+        """Return what is expected to be asked of the quota, and the best arm's gain and cost."""
+        if self._pacer is None:
+            return 0.0, 0.0, 0.0
+        asked = choice.share * self.schema.arm_cost[choice.arm]
+        if explores:
+            asked += self._explore * (self._at_random - asked)
+        return asked, *self.rule.demand(uplift, choice)
 
     def _taken(self, choice: Choice, explores: bool) -> float | None:
         """Take of the quota the most that may be spent, before anything is drawn.

@@ -92,7 +92,7 @@ class Pacer:
         self._step_seconds = step_seconds
         self._over = over_utilisation
         self._stale_steps = max(1, round(stale_seconds / step_seconds))
-        self.edges = _edges_around(self._planned) if edges is None else _checked_edges(edges)
+        self.edges = edges_around(self._planned) if edges is None else _checked_edges(edges)
         self._lock = Lock()
         self._step = -1
         self._current = nan, nan, nan
@@ -144,7 +144,18 @@ class Pacer:
         with self._lock:
             self._forecast.count(self._step, points, requests)
 
-    def observe(self, time: float, points: float, spend: float, gains: ArrayLike) -> None:
+    def decided(self, now: float, requests: float, gain: float, cost: float) -> None:
+        """Count one decision, as an engine tells it; its gain is for `SharedPacer`."""
+        self.count(now, 1, requests)
+
+    def observe(
+        self,
+        time: float,
+        points: float,
+        spend: float,
+        gains: ArrayLike,
+        price: float | None = None,
+    ) -> None:
         """Learn from the fleet's report of the step that `time` lies in.
 
         Parameters
@@ -153,10 +164,14 @@ class Pacer:
         points : decision points of the step
         spend : requests that prices let through in it, before any token bucket
         gains : (E + 1,) `histogram` of these points, whether they made a request or not
+        price : mean price of these points; this pacer's by default, which another one has not
+            where one of them began later
         """
         counts = _column("the histogram", gains, len(self.edges) + 1)
         _check_count("points", points)
         _check_count("spend", spend)
+        if price is not None:
+            _check_count("price", price)
         step = _step_of(time, self._step_seconds)
         with self._lock:
             if not self._forecast.reported < step < self._step:
@@ -165,7 +180,7 @@ class Pacer:
                     f"last one) and before {self._step} (the last that a price was asked for); "
                     "report steps that are over, in their order, each once."
                 )
-            self._forecast.observe(step, float(points), float(spend), counts)
+            self._forecast.observe(step, float(points), float(spend), counts, price)
 
     def histogram(self, gain: ArrayLike, cost: float = 1.0) -> FloatArray:
         """Count gains as `observe` takes them, (E + 1,); histograms of processes add.
@@ -297,7 +312,7 @@ def _checked_edges(edges: ArrayLike) -> FloatArray:
     return column
 
 
-def _edges_around(price: FloatArray) -> FloatArray:
+def edges_around(price: FloatArray) -> FloatArray:
     above = price[price > 0]
     low, high = (FIRST_EDGE, LAST_EDGE) if not above.size else (above.min(), above.max())
     span = EDGE_SPAN if above.size else 1.0

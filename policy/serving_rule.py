@@ -14,6 +14,8 @@ from policy.session_state import SessionState
 __all__ = ["Choice", "ServingRule"]
 
 DAY_SECONDS = 86_400.0
+LIMITED = frozenset(("session limit", "page limit", "too soon"))
+"""Reasons that no price can change."""
 
 
 class Choice(NamedTuple):
@@ -121,6 +123,22 @@ class ServingRule:
             if gain > 0 and gain - price * self._cost[k] > most:
                 arm, most = k + 1, gain - price * self._cost[k]
         return arm, most
+
+    def demand(self, uplift: list[float], choice: Choice) -> tuple[float, float]:
+        """Return what the best arm gains per unit of cost, less its reserve, and its cost.
+
+        It is what a pacer counts; 0 where no price would make a request. No arm is best at an
+        infinite price, that of a closed window: there it is the one of most gain.
+        """
+        arm = choice.arm or self._best(uplift, 0.0)[0]
+        cost = self._cost[arm - 1] if arm else 0.0
+        if cost <= 0 or choice.reason in LIMITED:
+            return 0.0, cost
+        gain = uplift[arm - 1]
+        if self._shrinkage is not None:
+            share, mean = self._shrinkage
+            gain = (1 - share) * gain + share * mean[arm - 1]
+        return (gain - choice.reserve) / cost, cost
 
     def refusal(self, state: SessionState) -> str:
         """Say which limit forbids a request now, if any does."""

@@ -143,10 +143,18 @@ class SpendForecast:
             self._replay(traffic, made, step)
         return exp(traffic.log + made.log)
 
-    def observe(self, step: int, points: float, spend: float, gains: FloatArray) -> None:
-        """Learn what the whole fleet saw and let through in a step."""
+    def observe(
+        self,
+        step: int,
+        points: float,
+        spend: float,
+        gains: FloatArray,
+        price: float | None = None,
+    ) -> None:
+        """Learn what the whole fleet saw and let through in a step, at which price."""
         noted = self._steps.get(step)
-        price = inf if noted is None else noted.price
+        if price is None:
+            price = inf if noted is None else noted.price
         before = float(self.curve.above(price))
         self.curve.add(gains, points, price, self._yield_noise.value)
         since = step - self.reported if self.reported >= 0 else 0
@@ -155,7 +163,10 @@ class SpendForecast:
         self._traffic.correct(points, 1.0, self._noise.value)
         self._noise.learn(self._traffic.surprise)
         self._traffic.trend += self._traffic.move * self._seconds / TREND_MEMORY
-        self._learn_yield(points, spend, before, float(self.curve.above(price)))
+        after = float(self.curve.above(price))
+        if self.reported < 0:  # the yield is as sure as the curve: it is 1 over the first counts
+            self._yield.variance = 1 / max(1.0, points * after)
+        self._learn_yield(points, spend, before, after)
         if noted is not None:
             self._learn_error(spend / noted.expected - 1 if noted.expected > 0 else nan)
             if self._counts:

@@ -210,8 +210,9 @@ def test_a_pacer_corrects_the_price(bundle, logs):
         def price(self, now):
             return 1e6
 
-        def count(self, now, points, requests):
-            self.seen += points
+        def decided(self, now, requests, gain, cost):
+            assert (requests, cost) == (0.0, 1.0) or gain <= 0
+            self.seen += 1
 
     pacer = Dear()
     engine = DecisionEngine.load(bundle, clock=lambda: NOON, pacer=pacer)

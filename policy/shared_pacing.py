@@ -69,7 +69,8 @@ class SharedPacer:
     ----------
     reports : steps of the fleet that were learned from
     failures : exchanges that failed, by what Redis or the network said; ``late``: own steps that
-        came when they were closed, or of a clock that jumped; ``unfit``: reports that no fleet can have made
+        came when they were closed, or of a clock that jumped; ``unfit``: reports that no fleet can
+        have made
 
     Raises
     ------

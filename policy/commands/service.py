@@ -35,6 +35,12 @@ def serve(
     ] = None,
     redis: Annotated[str | None, typer.Option(help="Redis that instances share them in.")] = None,
     instances: Annotated[int, typer.Option(help="Instances that share them.", min=1)] = 1,
+    pace: Annotated[
+        bool, typer.Option("--pace", help="Let the price follow the traffic, to meet --qps.")
+    ] = False,
+    pace_seconds: Annotated[
+        float, typer.Option(help="How long a price stands; the same for all instances.", min=0.1)
+    ] = 1.0,
     shadow: Annotated[
         Path | None, typer.Option(help="Bundle that decides but does not act.")
     ] = None,
@@ -59,6 +65,8 @@ def serve(
         qps=qps,
         redis=redis,
         instances=instances,
+        pace=pace,
+        pace_seconds=pace_seconds,
         shadow=shadow,
         admin_token=token_of(admin_token),
         admin_anywhere=admin_anywhere,

@@ -22,6 +22,7 @@ from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
+from policy.shared_pacing import SharedPacer
 from uplift.errors import InputError
 
 __all__ = ["Service", "Settings"]
@@ -47,7 +48,7 @@ class Settings:
     ----------
     most_bytes : of a body
     most_waiting : requests in the house at once; more get 429
-    body_seconds : within which a body must have come
+    body_seconds : within which a whole body must have come
     admin_token : without one there is no ``/admin``
     admin_anywhere : whether others than this machine may call ``/admin``
     """
@@ -70,7 +71,7 @@ class Service:
     shadow : a second bundle that decides beside it and is logged, and never acts
     logs : where ``decisions`` and ``events`` go, and what the ``shadow`` decides
     archiver : makes Parquet of them
-    quota : shared with other instances
+    quota, pacer : shared with other instances
     """
 
     load: Callable[[Path], DecisionEngine]
@@ -80,6 +81,7 @@ class Service:
     logs: Mapping[str, DecisionLog] = field(default_factory=dict)
     archiver: Archiver | None = None
     quota: SharedQuota | None = None
+    pacer: SharedPacer | None = None
 
     def __post_init__(self) -> None:
         self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
@@ -111,7 +113,7 @@ class Service:
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
-        for one in (*self.logs.values(), self.archiver, self.quota):
+        for one in (*self.logs.values(), self.archiver, self.quota, self.pacer):
             if one is not None:
                 one.close()
 
@@ -191,10 +193,11 @@ class Service:
         told = headers.get(b"content-length", b"0")
         if not told.isdigit() or int(told) > most:
             raise Problem(413, f"the body has {told.decode('latin-1')[:20]} bytes; at most {most}.")
-        message = await _soon(receive, self.settings.body_seconds)
+        seconds, begin = self.settings.body_seconds, perf_counter()
+        message = await _soon(receive, seconds, seconds)
         body, more = message.get("body", b""), message.get("more_body", False)
         while more and len(body) <= most:
-            message = await _soon(receive, self.settings.body_seconds)
+            message = await _soon(receive, seconds, begin + seconds - perf_counter())
             body, more = body + message.get("body", b""), message.get("more_body", False)
         if len(body) > most:
             raise Problem(413, f"the body has more than {most} bytes.")
@@ -254,7 +257,7 @@ class Service:
         return self._encode(Reloaded(engine.plan_version))
 
     def _exposition(self) -> bytes:
-        return self.metrics.exposition(self.logs, self.archiver, self.quota)
+        return self.metrics.exposition(self.logs, self.archiver, self.quota, self.pacer)
 
     def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
         if self.draining:
@@ -273,8 +276,8 @@ def _count(engine: DecisionEngine) -> int:
     return len({*engine.features, *_PLACE})
 
 
-async def _soon(receive: Receive, seconds: float) -> dict[str, Any]:
-    """Return the next message, if it comes in time.
+async def _soon(receive: Receive, seconds: float, left: float) -> dict[str, Any]:
+    """Return the next message, if it comes in what is left of the seconds for a body.
 
     Most bodies come with their headers: they are there at the first step, and no timer is set.
     """
@@ -285,7 +288,7 @@ async def _soon(receive: Receive, seconds: float) -> dict[str, Any]:
         message: dict[str, Any] = there.value
     else:
         try:
-            message = await asyncio.wait_for(_rest(first, coming), seconds)
+            message = await asyncio.wait_for(_rest(first, coming), left)
         except TimeoutError:
             raise Problem(408, f"the body did not come within {seconds:g} s.") from None
     if message["type"] == "http.disconnect":

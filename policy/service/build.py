@@ -1,7 +1,8 @@
 """A service from what the command line says."""
 
+import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
@@ -11,8 +12,11 @@ from policy.names import Fsync
 from policy.quota import SharedQuota
 from policy.rates import Rates
 from policy.service.app import Service, Settings
+from policy.serving_rule import ServingRule
+from policy.shared_pacing import SharedPacer
 from policy.token_bucket import TokenBucket
 from uplift.errors import InputError
+from uplift.schema import LogSchema
 
 __all__ = ["build_service"]
 
@@ -31,6 +35,8 @@ def build_service(
     qps: str | float | None = None,
     redis: str | None = None,
     instances: int = 1,
+    pace: bool = False,
+    pace_seconds: float = 1.0,
     shadow: Path | None = None,
     admin_token: str | None = None,
     admin_anywhere: bool = False,
@@ -48,6 +54,8 @@ def build_service(
     qps : most extra requests per second: a number, or as `Rates.parse` reads it, or ``plan``, which
         a reload changes with the plan
     redis, instances : address of Redis where several instances share them, and how many they are
+    pace, pace_seconds : whether the price follows the traffic, so that it spends `qps`; how long a
+        price stands
     shadow : bundle that decides and is logged, but does not act
     admin_token, admin_anywhere : see `Settings`
 
@@ -56,7 +64,13 @@ def build_service(
     InputError
         A bundle, a folder or a number is not what it should be.
     """
-    quota = _quota(None if qps is None else _rates(qps, bundle), redis, instances)
+    if pace and qps is None:
+        raise InputError("pacing needs a rate to meet; give --qps, that of all instances.")
+    cap = None if qps is None else _cap(qps, bundle)
+    quota = _quota(cap, redis, instances)
+    pacer = None
+    if pace and cap is not None:
+        pacer = SharedPacer(*_priced(bundle, cap), url=redis, step_seconds=pace_seconds)
     archiver = None if log is None else Archiver()
     folders = _folders(log, shadow)
     size = int(segment_mb * (1 << 20))
@@ -66,10 +80,13 @@ def build_service(
     }
 
     def load(path: Path) -> DecisionEngine:
-        rates = None if qps is None else _rates(qps, path)
-        engine = DecisionEngine.load(path, explore=explore, quota=quota, log=logs.get("decisions"))
-        if quota is not None and rates is not None:
-            quota.set_rate(rates)
+        cap = None if qps is None else _cap(qps, path)
+        kept = {"quota": quota, "pacer": pacer, "log": logs.get("decisions")}
+        engine = DecisionEngine.load(path, explore=explore, **kept)
+        if quota is not None and cap is not None:
+            quota.set_rate(cap.rates, cap.dearest)
+            if pacer is not None:
+                pacer.follow(*_priced(path, cap))
         return engine
 
     return Service(
@@ -80,6 +97,7 @@ def build_service(
         logs=logs,
         archiver=archiver,
         quota=quota if isinstance(quota, SharedQuota) else None,
+        pacer=pacer,
     )
 
 
@@ -91,20 +109,36 @@ def _folders(log: Path | None, shadow: Path | None) -> dict[str, Path]:
     return folders if shadow is None else folders | {"shadow": log / "shadow"}
 
 
-def _rates(qps: str | float, bundle: Path) -> Rates:
-    if qps == "plan":
-        read_manifest(bundle)  # whole, and as it was written
-        with readable(bundle):
-            return Rates.of_plan(bundle / "plan.json")
-    return Rates.parse(qps) if isinstance(qps, str) else Rates.of(qps)
+class _Cap(NamedTuple):
+    """Requests per second, and those that the dearest arm makes at once."""
+
+    rates: Rates
+    dearest: float
 
 
-def _quota(rates: Rates | None, redis: str | None, instances: int) -> Bucket | None:
+def _cap(qps: str | float, bundle: Path) -> _Cap:
+    manifest = read_manifest(bundle)  # whole, and as it was written
+    with readable(bundle):
+        dearest = max(LogSchema.from_dict(manifest["schema"]).arm_cost)
+        if qps == "plan":
+            return _Cap(Rates.of_plan(bundle / "plan.json"), dearest)
+    return _Cap(Rates.parse(qps) if isinstance(qps, str) else Rates.of(qps), dearest)
+
+
+def _priced(bundle: Path, cap: _Cap) -> tuple[list[float], Rates, float]:
+    """Return the plan's prices, the rates to meet, and the length of the prices' windows."""
+    with readable(bundle):
+        plan = ServingRule.read(bundle / "plan.json", []).about
+    seconds = plan["window_seconds"]
+    return plan["price"], cap.rates, math.inf if seconds is None else seconds
+
+
+def _quota(cap: _Cap | None, redis: str | None, instances: int) -> Bucket | None:
     """Return the cap: of this process, or of all that share it."""
-    if rates is None:
+    if cap is None:
         if redis is not None:
             raise InputError("a shared quota needs a rate; give --qps, that of all instances.")
         return None
     if redis is None:
-        return TokenBucket(rates, clock=steady_clock())
-    return SharedQuota(redis, rates, instances)
+        return TokenBucket(cap.rates, clock=steady_clock(), dearest=cap.dearest)
+    return SharedQuota(redis, cap.rates, instances, dearest=cap.dearest)

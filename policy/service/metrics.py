@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from policy.decision_log.archiver import Archiver
     from policy.decision_log.writer import DecisionLog
     from policy.quota import SharedQuota
+    from policy.shared_pacing import SharedPacer
 
 __all__ = ["Metrics"]
 
@@ -48,6 +49,7 @@ class Metrics(Collector):
         self._logs: Mapping[str, DecisionLog] = {}
         self._archiver: Archiver | None = None
         self._quota: SharedQuota | None = None
+        self._pacer: SharedPacer | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -75,15 +77,19 @@ class Metrics(Collector):
         yield from self._logged()
         if self._quota is not None:
             yield from _shared(self._quota)
+        if self._pacer is not None:
+            yield from _paced(self._pacer)
 
     def exposition(
         self,
         logs: Mapping[str, "DecisionLog"],
         archiver: "Archiver | None",
         quota: "SharedQuota | None",
+        pacer: "SharedPacer | None" = None,
     ) -> bytes:
         """Return all of it as Prometheus reads it."""
-        self._logs, self._archiver, self._quota = logs, archiver, quota
+        self._logs, self._archiver = logs, archiver
+        self._quota, self._pacer = quota, pacer
         return generate_latest(self._registry)
 
     def _logged(self) -> Iterator[Metric]:
@@ -113,5 +119,18 @@ def _shared(quota: "SharedQuota") -> Iterator[Metric]:
     yield CounterMetricFamily("uplift_quota_leases", "Leases that Redis granted", quota.leases)
     failures = CounterMetricFamily("uplift_quota_failures", "Leases that failed", labels=["reason"])
     for reason, count in quota.failures.copy().items():
+        failures.add_metric([reason], count)
+    yield failures
+
+
+def _paced(pacer: "SharedPacer") -> Iterator[Metric]:
+    told = "Gain per unit of cost that a request must exceed now"
+    yield GaugeMetricFamily("uplift_pace_price", told, pacer.present)
+    told = "Seconds since the last report of the fleet came"
+    yield GaugeMetricFamily("uplift_pace_report_age_seconds", told, pacer.age)
+    yield CounterMetricFamily("uplift_pace_reports", "Steps of the fleet learned", pacer.reports)
+    told = "Exchanges of steps that failed, and steps that were of no use"
+    failures = CounterMetricFamily("uplift_pace_failures", told, labels=["reason"])
+    for reason, count in pacer.failures.copy().items():
         failures.add_metric([reason], count)
     yield failures

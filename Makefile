@@ -24,7 +24,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-$(READY): pyproject.toml setup.py policy/forest/_kernel.c $(wildcard constraints/*.txt)
+$(READY): pyproject.toml setup.py $(wildcard policy/kernel/*.[ch]) $(wildcard constraints/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(if $(wildcard $(CONSTRAINTS)),-c $(CONSTRAINTS)) -e ".[test,lint]"

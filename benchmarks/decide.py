@@ -146,11 +146,16 @@ def main(decisions: int = 100_000) -> None:
 
 
 def times(turns: dict[str, Callable[[int], object]], decisions: int) -> dict[str, np.ndarray]:
-    """Time single calls, microseconds, the sides in turns of a thousand."""
+    """Time single calls, microseconds, the sides in turns of a thousand.
+
+    Each round another side is first, and finds the rows out of the caches.
+    """
     found: dict[str, list[int]] = {name: [] for name in turns}
+    order = list(turns.items())
     gc.disable()
     for _ in range(decisions // TURN):
-        for name, turn in turns.items():
+        order.append(order.pop(0))
+        for name, turn in order:
             few = TURN if name.startswith(("engine", "row")) else TURN // 5
             for k in range(few):
                 begin = perf_counter_ns()

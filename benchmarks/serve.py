@@ -1,9 +1,10 @@
 """One decision over HTTP, beside the same server with an empty handler and beside FastAPI.
 
-    python benchmarks/serve.py [SECONDS [ROUNDS]] [--minutes N]
+    python benchmarks/serve.py [SECONDS [ROUNDS]] [--asleep] [--minutes N]
 
 The bundle of `decide.py` (two boosters of 100 trees of depth 6, 30 features) behind uvicorn with
 httptools; 32 connections of wrk, each side for some seconds in turns; medians over the rounds.
+wrk is kept awake, for else waking it is part of what is measured (`load.py`); --asleep lets it be.
 FastAPI checks the body with pydantic and calls `inplace_predict` twice; left out, with the reason,
 where it is not installed. With --minutes, mixed load on the command itself instead (`soak.py`).
 Needs wrk (a system package).
@@ -20,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from decide import made
-from soak import loaded, soak
+from load import awake, loaded
+from soak import soak
 
 SERVERS = {
     "ours": """
@@ -91,7 +93,7 @@ end
 """
 
 
-def main(seconds: int = 5, rounds: int = 5, minutes: int = 0) -> None:
+def main(seconds: int = 5, rounds: int = 5, asleep: bool = False, minutes: int = 0) -> None:
     if shutil.which("wrk") is None:
         print("skipped: wrk is not installed")
         return
@@ -105,13 +107,16 @@ def main(seconds: int = 5, rounds: int = 5, minutes: int = 0) -> None:
         process.kill()
         soak(folder / "bundle", points, folder, minutes, peak)
         return
+    environment = None if asleep else awake(folder)
     running = {name: started(app, folder / "bundle") for name, app in SERVERS.items()}
     found: dict[str, list[tuple[float, float]]] = {}
     try:
         for _ in range(rounds):
             for name, server in running.items():
                 if server is not None:
-                    found.setdefault(name, []).append(measured(server[1], script, seconds))
+                    found.setdefault(name, []).append(
+                        measured(server[1], script, seconds, environment)
+                    )
     finally:
         for server in running.values():
             if server is not None:
@@ -148,9 +153,11 @@ def started(app: str, bundle: Path) -> tuple[subprocess.Popen, int] | None:
     return process, int(line)
 
 
-def measured(port: int, script: Path, seconds: int) -> tuple[float, float]:
+def measured(
+    port: int, script: Path, seconds: int, environment: dict[str, str] | None
+) -> tuple[float, float]:
     """Return requests per second and the 99th percentile in milliseconds."""
-    rate, _, p99, failed = loaded(port, script, seconds)
+    rate, _, p99, failed = loaded(port, script, seconds, environment)
     if failed:
         raise SystemExit(f"a server refuses, or fails, {failed} requests")
     return rate, p99
@@ -169,5 +176,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("seconds", nargs="?", type=int, default=5)
     parser.add_argument("rounds", nargs="?", type=int, default=5)
+    parser.add_argument("--asleep", action="store_true")
     parser.add_argument("--minutes", type=int, default=0)
     main(**vars(parser.parse_args()))

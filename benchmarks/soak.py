@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from load import loaded
+
 SHARE, SESSIONS, RELOAD_SECONDS = 0.7, 20_000, 10
 TOKEN = "a-token-of-the-benchmark"
 SCRIPT = """
@@ -114,27 +116,6 @@ def served(bundle: Path, *options: object) -> Iterator[tuple[subprocess.Popen, i
             yield process, int(found[1])
         finally:
             process.terminate()
-
-
-def loaded(port: int, script: Path, seconds: int) -> tuple[float, float, float, int]:
-    """Return requests per second, median and 99th percentile in milliseconds, and failures."""
-    url = f"http://127.0.0.1:{port}"
-    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"wrk failed: {done.stdout}{done.stderr}")
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
-    broken = re.search(r"Socket errors: (.+)", done.stdout)
-    failed = int(refused[1]) if refused else 0
-    failed += sum(map(int, re.findall(r"\d+", broken[1]))) if broken else 0
-    return rate, milliseconds(done.stdout, 50), milliseconds(done.stdout, 99), failed
-
-
-def milliseconds(told: str, percentile: int) -> float:
-    """Return a percentile of what wrk told."""
-    value, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", told).groups()
-    return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
 
 
 def resident(pid: int) -> float:

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import msgspec
 
 from policy.expectation import Expectation, read_expectation
-from policy.forest._kernel import encode
+from policy.kernel import encode, encode_values
 from policy.manifest import read_manifest, readable
 from policy.problem import Limits
-from policy.serving_rule import Choice, ServingRule
+from policy.serving_rule import ServingRule
 from policy.session_state import FRESH, SessionState, SessionTable
 from uplift.errors import InputError
 from uplift.features import FeatureEncoder
@@ -63,8 +63,8 @@ class PriceSource(Protocol):
     def price(self, now: float) -> float:
         """Return the price at a moment."""
 
-    def decided(self, now: float, requests: float, gain: float, cost: float) -> None:
-        """Take note of a decision: of what it asked for, and of the best arm's gain and cost."""
+    def decided(self, now: float, requests: float, worth: float, cost: float) -> None:
+        """Take note of a decision: what it asked for, and the best arm's break-even and cost."""
 
 
 class Quota(Protocol):
@@ -135,6 +135,7 @@ class DecisionEngine:
         self._at_random = sum(schema.arm_cost) / len(schema.arm_cost)
         self._draw = random.Random(seed).random
         self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
+        self._columns = tuple(f"uplift_{arm}" for arm in schema.arms[1:])
         self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
 
     @classmethod
@@ -200,19 +201,48 @@ class DecisionEngine:
         InputError
             A feature is missing or of another type, or a place cannot be.
         """
-        now = self._clock()
-        uplift = self._expect(self._row(features))
+        row = self._row(features)
         page, position = self._place(features)
         whose = features.get("session_id") if session is None else session
-        if state is None and whose is None and self.rule.limits != Limits():
-            raise InputError(
-                "the plan limits what a session gets; give its session_id, or its state."
-            )
-        decision, asked = self._settled(uplift, page, position, whose, state, now)
-        if self._pacer is not None:
-            self._pacer.decided(now, *asked)
+        decision, now = self._settled(row, page, position, whose, state)
         if self._log is not None:
-            self._log.append(self._record(features, decision, whose, page, position, now))
+            record = {name: features[name] for name in self._kept if name in features}
+            self._log.append(self._filled(record, decision, whose, page, position, now))
+        return decision
+
+    def decide_values(
+        self,
+        values: tuple[Any, ...],
+        page: int,
+        position: int,
+        *,
+        session: Hashable = None,
+        user: Hashable = None,
+        state: SessionState | None = None,
+    ) -> Decision:
+        """Decide as `decide` does, on values in the order of `features`: no names to look up.
+
+        Parameters
+        ----------
+        values : of the model's features, place included where it is one of them
+        page, position : whole numbers within what the log's schema allows
+        session, user : whose decision it is
+        state : as in `decide`
+
+        Raises
+        ------
+        InputError
+            As in `decide`.
+        """
+        row = bytearray(self._bytes)
+        if len(values) != len(self._places) or encode_values(values, self._places, row) >= 0:
+            told = self._named(values, user)
+            told["page"], told["position"] = page, position
+            return self.decide(told, session=session, state=state)  # which says what is wrong
+        decision, now = self._settled(row, page, position, session, state)
+        if self._log is not None:
+            record = self._named(values, user)
+            self._log.append(self._filled(record, decision, session, page, position, now))
         return decision
 
     def decide_many(self, batch: Iterable[Mapping[str, Any]]) -> list[Decision]:
@@ -221,25 +251,30 @@ class DecisionEngine:
 
     def uplift(self, features: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the expected gain of each arm over none, as batch scoring has it."""
-        return tuple(self._expect(self._row(features)))
+        return self._expect(self._row(features))
 
-    def _record(
+    def _named(self, values: tuple[Any, ...], user: Hashable) -> dict[str, Any]:
+        """Return values by the names of their features."""
+        named = dict(zip(self._names, values, strict=False))
+        if user is not None:
+            named["user_id"] = user
+        return named
+
+    def _filled(
         self,
-        features: Mapping[str, Any],
+        record: dict[str, Any],
         decision: Decision,
         session: Hashable,
         page: int,
         position: int,
         now: float,
     ) -> dict[str, Any]:
-        """Return a decision in the columns of a request log, with what it was taken on."""
-        record = {name: features[name] for name in self._kept if name in features}
-        told = msgspec.structs.asdict(decision)
-        told |= {
-            f"uplift_{a}": u for a, u in zip(self.schema.arms[1:], decision.uplift, strict=True)
-        }
-        del told["uplift"]
-        record |= told
+        """Add a decision, in the columns of a request log, to the features it was taken on."""
+        record["arm"], record["propensity"] = decision.arm, decision.propensity
+        record.update(zip(self._columns, decision.uplift, strict=True))
+        record["price"], record["reserve"] = decision.price, decision.reserve
+        record["reason"], record["plan_version"] = decision.reason, decision.plan_version
+        record["decision_id"] = decision.decision_id
         record["page"], record["position"] = page, position
         record["timestamp"], record["cost"] = int(now * 1e6), self.schema.arm_cost[decision.arm]
         if session is not None:
@@ -272,81 +307,95 @@ class DecisionEngine:
 
     def _settled(
         self,
-        uplift: list[float],
+        row: bytearray,
         page: int,
         position: int,
         whose: Hashable,
         state: SessionState | None,
-        now: float,
-    ) -> tuple[Decision, tuple[float, float, float]]:
+    ) -> tuple[Decision, float]:
         """Decide where the session stands, and note there that it got a request."""
+        now, uplift = self._clock(), self._expect(row)
         if state is not None or whose is None:
-            return self._decided(uplift, page, position, state or FRESH, now)
+            if state is None and self.rule.limits != Limits():
+                raise InputError(
+                    "the plan limits what a session gets; give its session_id, or its state."
+                )
+            decision = self._decided(uplift, page, position, state or FRESH, now)
+        else:
+            decision = self._followed(uplift, page, position, whose, now)
+        return decision, now
+
+    def _followed(
+        self, uplift: tuple[float, ...], page: int, position: int, whose: Hashable, now: float
+    ) -> Decision:
+        """Decide where the engine's own table says that the session stands."""
         slot = page * self._length + position
         while True:
             seen = self._sessions.state(whose, page, slot, now)
-            decision, asked = self._decided(uplift, page, position, seen, now)
+            decision = self._decided(uplift, page, position, seen, now)
             if not decision.arm or self._sessions.record(whose, page, slot, now, seen):
-                return decision, asked
+                return decision
             if self._quota is not None:  # another thread was faster: look again
                 self._quota.give_back(self.schema.arm_cost[decision.arm])
 
     def _decided(
-        self, uplift: list[float], page: int, position: int, state: SessionState, now: float
-    ) -> tuple[Decision, tuple[float, float, float]]:
-        """Decide where the session stands so; return also what a pacer counts of it."""
-        rule = self.rule
+        self, uplift: tuple[float, ...], page: int, position: int, state: SessionState, now: float
+    ) -> Decision:
+        """Decide where the session stands so."""
         price = None if self._pacer is None else self._pacer.price(now)
-        choice = rule.choose(uplift, rule.window(now), page, position, state, price)
-        explores = self._explore > 0 and not rule.refusal(state)
-        taken = self._taken(choice, explores)
+        counts = state.requests, state.on_page, state.slots_since
+        arm, share, price, reserve, reason, refused = self.rule.choose(
+            uplift, self.rule.window(now), price, page, position, *counts
+        )
+        explores = self._explore > 0 and not refused
+        if self._pacer is not None:  # before the quota, and whatever is drawn
+            asked = share * self.schema.arm_cost[arm]
+            asked += self._explore * (self._at_random - asked) if explores else 0.0
+            worth = (
+                (0.0, 0.0)
+                if refused
+                else self.rule.break_even.price(uplift, arm, page, position, *counts[:2])
+            )
+            self._pacer.decided(now, asked, *worth)
+        taken = self._taken(arm, share, explores)
         if taken is None:
-            arm, chance, reason = 0, 1.0, "over budget"
+            arm, share, reason = 0, 1.0, "over budget"
+        elif explores:
+            arm, share, reason = self._explored(arm, share, reason, len(uplift))
         else:
-            arm, chance, reason = self._drawn(choice, len(uplift), explores)
-            if self._quota is not None and taken > (spent := self.schema.arm_cost[arm]):
-                self._quota.give_back(taken - spent)
+            arm, share, reason = self._drawn(arm, share, reason)
+        if taken and taken > (spent := self.schema.arm_cost[arm]) and self._quota is not None:
+            self._quota.give_back(taken - spent)
         number = "" if self._log is None else f"{self._boot}{next(self._number):x}"
-        told = (choice.price, choice.reserve, reason, self.plan_version, number)
-        return Decision(arm, chance, tuple(uplift), *told), self._asked(uplift, choice, explores)
+        return Decision(arm, share, uplift, price, reserve, reason, self.plan_version, number)
 
-    def _asked(
-        self, uplift: list[float], choice: Choice, explores: bool
-    ) -> tuple[float, float, float]:
-        """Return what is expected to be asked of the quota, and the best arm's gain and cost."""
-        if self._pacer is None:
-            return 0.0, 0.0, 0.0
-        asked = choice.share * self.schema.arm_cost[choice.arm]
-        if explores:
-            asked += self._explore * (self._at_random - asked)
-        return asked, *self.rule.demand(uplift, choice)
-
-    def _taken(self, choice: Choice, explores: bool) -> float | None:
+    def _taken(self, arm: int, share: float, explores: bool) -> float | None:
         """Take of the quota the most that may be spent, before anything is drawn.
 
         So the quota's answer does not depend on the draw, and the propensity is the true one. None
         where it is refused.
         """
-        if self._quota is None or not (explores or choice.share > 0):
+        if self._quota is None or not (explores or share > 0):
             return 0.0
-        most = self._dearest if explores else self.schema.arm_cost[choice.arm]
+        most = self._dearest if explores else self.schema.arm_cost[arm]
         return most if self._quota.try_take(most) else None
 
-    def _drawn(self, choice: Choice, n_arms: int, explores: bool) -> tuple[int, float, str]:
+    def _drawn(self, arm: int, share: float, reason: str) -> tuple[int, float, str]:
         """Draw the arm; return it, the probability that it had, and why."""
-        arm, share, explore = choice.arm, choice.share, self._explore
-        if explores:
-            each = explore / (n_arms + 1)
-            if self._draw() < explore:
-                drawn = min(int(self._draw() * (n_arms + 1)), n_arms)
-                return drawn, self._chance(drawn, arm, share, each), "explored"
-            given = arm if share >= 1 or self._draw() < share else 0
-            return given, self._chance(given, arm, share, each), choice.reason
         if share >= 1:
-            return arm, 1.0, choice.reason
+            return arm, 1.0, reason
         if share > 0:
-            return (arm, share, choice.reason) if self._draw() < share else (0, 1 - share, "tie")
-        return 0, 1.0, choice.reason
+            return (arm, share, reason) if self._draw() < share else (0, 1 - share, "tie")
+        return 0, 1.0, reason
+
+    def _explored(self, arm: int, share: float, reason: str, n_arms: int) -> tuple[int, float, str]:
+        """Draw as `_drawn` does, and any arm alike with the share `explore`."""
+        each = self._explore / (n_arms + 1)
+        if self._draw() < self._explore:
+            drawn = min(int(self._draw() * (n_arms + 1)), n_arms)
+            return drawn, self._chance(drawn, arm, share, each), "explored"
+        given = arm if share >= 1 or self._draw() < share else 0
+        return given, self._chance(given, arm, share, each), reason
 
     def _chance(self, drawn: int, arm: int, share: float, each: float) -> float:
         """Return the probability of an arm, whichever way it is drawn."""

@@ -5,14 +5,14 @@ of operations, so that a point has the same uplift, to the bit, here and in a ba
 """
 
 import json
-import math
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from policy.forest._kernel import Forest
+import numpy as np
+
 from policy.forest.layout import read_forest
+from policy.kernel import Calibration, Forest, expit, on
 from uplift.errors import InputError
 
 __all__ = ["Expectation", "read_expectation"]
@@ -22,7 +22,7 @@ Constants: TypeAlias = Mapping[str, float]
 Raw: TypeAlias = Callable[[bytearray], tuple[float, list[float]]]
 """A row to the outcome under arm 0 and the uplift of each arm, before calibration."""
 
-Expectation: TypeAlias = Callable[[bytearray], list[float]]
+Expectation: TypeAlias = Callable[[bytearray], tuple[float, ...]]
 """A row to the calibrated uplift of each arm."""
 
 
@@ -39,12 +39,11 @@ def read_expectation(folder: Path) -> Expectation:
     calibration = json.loads((folder / "calibration.json").read_text())
     binary, n_arms = about["objective"] == "binary:logistic", int(about["n_arms"])
     raw = _raw(about["learner"], forests, about["constants"], n_arms, binary)
-    maps = [_map(table) for table in calibration["maps"]]
+    calibrated = Calibration(tuple(map(_map, calibration["maps"])), binary).apply
 
-    def expect(row: bytearray) -> list[float]:
+    def expect(row: bytearray) -> tuple[float, ...]:
         control, uplift = raw(row)
-        outcome = _on(control, [f(u) for f, u in zip(maps, uplift, strict=True)], binary)
-        return [o - outcome[0] for o in outcome[1:]]
+        return calibrated(control, uplift)
 
     return expect
 
@@ -107,7 +106,7 @@ def _class_transform(forests: Forests, constants: Constants, n_arms: int, binary
     effects = [forests[f"effect_{a}"].margin for a in range(1, n_arms + 1)]
     if not binary:
         return _effect(forests, constants, n_arms, binary)
-    return _boosted(forests, lambda row: [2 * _expit(e(row)) - 1 for e in effects], binary)
+    return _boosted(forests, lambda row: [2 * expit(e(row)) - 1 for e in effects], binary)
 
 
 def _x(forests: Forests, constants: Constants, n_arms: int, binary: bool) -> Raw:
@@ -152,7 +151,7 @@ def _auto(forests: Forests, constants: Constants, n_arms: int, binary: bool) -> 
             own_control, own_uplift = part(row)
             control += weight / total * own_control
             uplift = [u + weight * own for u, own in zip(uplift, own_uplift, strict=True)]
-        return _on(control, uplift, binary)[0], uplift
+        return on(control, uplift, binary), uplift
 
     return raw
 
@@ -163,7 +162,7 @@ def _boosted(forests: Forests, effects: Callable[[bytearray], list[float]], bina
 
     def raw(row: bytearray) -> tuple[float, list[float]]:
         uplift = effects(row)
-        return _on(mean(control(row)), uplift, binary)[0], uplift
+        return on(mean(control(row)), uplift, binary), uplift
 
     return raw
 
@@ -173,40 +172,14 @@ def _of(outcome: list[float]) -> tuple[float, list[float]]:
     return control, [o - control for o in outcome[1:]]
 
 
-def _on(control: float, uplift: list[float], binary: bool) -> list[float]:
-    """Put uplifts on the outcome under arm 0, as `uplift.learners.base.Prediction.on` does."""
-    if not binary:
-        return [control] + [control + u for u in uplift]
-    most = max(uplift)
-    low, high = -min(uplift), 1 - most
-    if not (low <= control <= high and 0.0 <= control <= 1.0):  # hardly ever
-        control = min(max(control, low), max(low, high))
-        control = min(max(control, 0.0), 1.0)
-    return [control] + [min(max(control + u, 0.0), 1.0) for u in uplift]
-
-
 def _mean(binary: bool) -> Callable[[float], float]:
-    return _expit if binary else float
+    return expit if binary else float
 
 
-def _expit(margin: float) -> float:
-    return 1.0 / (1.0 + math.exp(-margin)) if margin > -700.0 else math.exp(margin)
-
-
-def _map(table: Mapping[str, Any]) -> Callable[[float], float]:
-    """Return the map of one arm, as `uplift.calibration.maps.ArmMap` has it."""
-    x, y, slope = list(map(float, table["x"])), list(map(float, table["y"])), float(table["slope"])
-    first, last = x[0], x[-1]
-    slopes = [(d - c) / (b - a) for a, b, c, d in zip(x, x[1:], y, y[1:], strict=False)]
-
-    def calibrated(uplift: float) -> float:
-        inside = min(max(uplift, first), last)
-        k = bisect_right(x, inside) - 1
-        on_knot = k == len(slopes) or x[k] == inside
-        value = y[k] if on_knot else slopes[k] * (inside - x[k]) + y[k]
-        return value + slope * (uplift - inside)
-
-    return calibrated
+def _map(table: Mapping[str, Any]) -> tuple[bytes, bytes, float]:
+    """Lay out the map of one arm, `uplift.calibration.maps.ArmMap`."""
+    x, y = (np.array(table[axis], dtype=np.float64).tobytes() for axis in ("x", "y"))
+    return x, y, float(table["slope"])
 
 
 def _under(name: str, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,8 +144,8 @@ class Pacer:
         with self._lock:
             self._forecast.count(self._step, points, requests)
 
-    def decided(self, now: float, requests: float, gain: float, cost: float) -> None:
-        """Count one decision, as an engine tells it; its gain is for `SharedPacer`."""
+    def decided(self, now: float, requests: float, worth: float, cost: float) -> None:
+        """Count one decision, as an engine tells it; its worth is for `SharedPacer`."""
         self.count(now, 1, requests)
 
     def observe(

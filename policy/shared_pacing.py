@@ -113,14 +113,14 @@ class SharedPacer:
         """
         return self._priced(self._course)
 
-    def decided(self, now: float, requests: float, gain: float, cost: float) -> None:
+    def decided(self, now: float, requests: float, worth: float, cost: float) -> None:
         """Count one decision; never waits, never calls.
 
         Parameters
         ----------
         now : by the caller's clock, which does not count
         requests : that the price let through, before any quota
-        gain : of the best arm, less its reserve, per unit of cost; 0 or less where none gains
+        worth : price up to which the best arm would be requested; 0 or less where at none
         cost : requests that the arm spends
         """
         course = self._course
@@ -137,8 +137,8 @@ class SharedPacer:
             own.points += 1
             own.paid += price
             own.requests += requests
-            if gain > 0:
-                b = course.grid.low + bisect_right(course.grid.edges, gain)
+            if worth > 0:
+                b = course.grid.low + bisect_right(course.grid.edges, worth)
                 own.gains[b] = own.gains.get(b, 0.0) + cost
 
     def follow(

@@ -28,7 +28,7 @@ class StepCounts:
     points : decision points
     paid : sum of the prices that they had
     requests : that the price let through, before any quota
-    gains : by bin, the points of that gain per unit of cost, each counted by its cost
+    gains : by bin, the points that are worth a request up to that price, counted by their cost
     """
 
     step: int

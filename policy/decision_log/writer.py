@@ -18,6 +18,9 @@ from uplift.files import check_writable, lock_folder
 __all__ = ["DecisionLog"]
 
 _IDLE_SECONDS = 0.05
+_LINGER_SECONDS = 0.005
+"""What comes meanwhile is written at once: waking a thread costs more than a record does."""
+
 _SYNC_SECONDS = 1.0
 _GONE = 10_000
 
@@ -64,8 +67,9 @@ class DecisionLog:
         check_writable(self._folder / "segment")
         self._lock = lock_folder(self._folder, "logs decisions to")
         self._most, self._sealed = queue, sealed
-        self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
+        self._waiting: deque[bytes] = deque()
         self._ticket, self._done, self.lost, self.written = 0, 0, 0, 0
+        self._awaited = 0  # how many wait for a record to be acknowledged
         self._gone: deque[range] = deque(maxlen=_GONE)  # tickets of what could not be written
         self._last_error: str | None = None
         self._dirty, self.damaged = False, 0
@@ -78,13 +82,23 @@ class DecisionLog:
         self._thread.start()
 
     def append(self, record: dict[str, Any]) -> int:
-        """Put a record into the queue; return its ticket, or 0 where there was no room."""
+        """Put a record into the queue; return its ticket, or 0 where it is lost.
+
+        It is lost where there is no room, or where no log can hold it.
+        """
+        try:
+            data = encoded(record)
+        except InputError as error:
+            with self._changed:
+                self.lost += 1
+                self._last_error = str(error)
+            return 0
         with self._changed:
             if not self._open or len(self._waiting) >= self._most:
                 self.lost += 1
                 return 0
             self._ticket += 1
-            self._waiting.append((self._ticket, record))
+            self._waiting.append(data)
             if len(self._waiting) == 1:
                 self._changed.notify_all()
             return self._ticket
@@ -94,7 +108,10 @@ class DecisionLog:
         if ticket == 0:
             return False
         with self._changed:
+            self._awaited += 1
+            self._changed.notify_all()
             done = self._changed.wait_for(lambda: self._done >= ticket, timeout)
+            self._awaited -= 1
             return done and not any(ticket in gone for gone in self._gone)
 
     @property
@@ -155,7 +172,8 @@ class DecisionLog:
     def _step(self) -> bool:
         """Write what waits; tell whether there will be more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or not self._open, _IDLE_SECONDS)
+            if self._changed.wait_for(lambda: self._waiting or not self._open, _IDLE_SECONDS):
+                self._changed.wait_for(lambda: self._awaited or not self._open, _LINGER_SECONDS)
             batch = list(self._waiting)
             going = self._open or bool(batch)
         if batch:
@@ -163,33 +181,25 @@ class DecisionLog:
             with self._changed:
                 for _ in batch:
                     self._waiting.popleft()
-                self._done = batch[-1][0]
+                self._done += len(batch)
                 self._changed.notify_all()
         self._sync()
         return going
 
-    def _write(self, batch: list[tuple[int, dict[str, Any]]]) -> None:
+    def _write(self, batch: list[bytes]) -> None:
         """Append a batch whole, or cut what was written of it and count it as lost."""
-        records = [self._encoded(ticket, record) for ticket, record in batch]
-        data, found = b"".join(records), sum(1 for record in records if record)
+        data = b"".join(batch)
         try:
             self._put(data)
             if self._fsync == "always":
                 os.fsync(self._file)
         except OSError as error:
-            self._failed(error, batch)
+            self._failed(error, len(batch))
             return
         self._length, self._dirty = self._length + len(data), True
-        self.written += found
+        self.written += len(batch)
         if self._length >= self._size:
             self._seal()
-
-    def _encoded(self, ticket: int, record: dict[str, Any]) -> bytes:
-        try:
-            return encoded(record)
-        except InputError as error:
-            self._lose(range(ticket, ticket + 1), str(error))
-            return b""
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
@@ -197,18 +207,16 @@ class DecisionLog:
             view = view[os.write(self._file, view) :]
         self._last_error = None
 
-    def _failed(self, error: OSError, batch: list[tuple[int, dict[str, Any]]]) -> None:
+    def _failed(self, error: OSError, count: int) -> None:
         """Cut back to the last whole record; what was to follow is lost."""
-        self._lose(range(batch[0][0], batch[-1][0] + 1), error.strerror or str(error))
+        with self._changed:
+            self.lost += count
+            self._last_error = error.strerror or str(error)
+            self._gone.append(range(self._done + 1, self._done + count + 1))
         with suppress(OSError):  # what cannot be cut is written over, or cut when it is next opened
             os.ftruncate(self._file, self._length)
         os.lseek(self._file, self._length, os.SEEK_SET)
         time.sleep(_IDLE_SECONDS)
-
-    def _lose(self, tickets: range, reason: str) -> None:
-        self.lost += len(tickets)
-        self._last_error = reason
-        self._gone.append(tickets)
 
     def _sync(self) -> None:
         now = time.monotonic()

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from policy.forest._kernel import Forest, log_odds
 from policy.forest.ubjson import read_ubjson
+from policy.kernel import Forest, log_odds
 from uplift.arrays import IntArray
 from uplift.errors import InputError
 

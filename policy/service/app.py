@@ -4,31 +4,31 @@ import asyncio
 import hmac
 import itertools
 import logging
-import types
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
 from policy.quota import SharedQuota
-from policy.service.bodies import Accepted, Answers, Batch, Event, Point, Reload, Reloaded
+from policy.service.bodies import Accepted, Answers, Event, Points, Reload, Reloaded
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
+from policy.service.receiving import Receive, read_body
 from policy.shared_pacing import SharedPacer
 from uplift.errors import InputError
 
 __all__ = ["Service", "Settings"]
 
 Scope: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = logging.getLogger("request-uplift")
@@ -36,7 +36,6 @@ _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_PLACE = ("page", "position")
 _LOCAL = ("127.0.0.1", "::1", "localhost", None)
 
 
@@ -48,7 +47,7 @@ class Settings:
     ----------
     most_bytes : of a body
     most_waiting : requests in the house at once; more get 429
-    body_seconds : within which a whole body must have come
+    body_seconds : within which all of a body must have come
     admin_token : without one there is no ``/admin``
     admin_anywhere : whether others than this machine may call ``/admin``
     """
@@ -84,12 +83,10 @@ class Service:
     pacer: SharedPacer | None = None
 
     def __post_init__(self) -> None:
-        self.engine, self.metrics, self.draining = self.load(self.bundle), Metrics(), False
-        self._known = _count(self.engine)
+        self.metrics, self.draining = Metrics(), False
+        self._serve(self.load(self.bundle))
         self._boot, self._number = uuid.uuid4().hex[:8].encode(), itertools.count(1)
         self._waiting = 0
-        self._point = msgspec.json.Decoder(Point).decode
-        self._batch = msgspec.json.Decoder(Batch).decode
         self._event = msgspec.json.Decoder(Event).decode
         self._reload = msgspec.json.Decoder(Reload).decode
         self._encode = msgspec.json.Encoder().encode
@@ -110,6 +107,13 @@ class Service:
             "/docs": lambda: (_HTML, page(self.engine)),
         }
         self._paths = self._posts.keys() | self._gets.keys()
+
+    def _serve(self, engine: DecisionEngine) -> None:
+        """Decide with an engine from now on."""
+        self.engine, points = engine, Points.of(engine)
+        self._point: Callable[[bytes], Any] = msgspec.json.Decoder(points.one).decode
+        self._batch: Callable[[bytes], Any] = msgspec.json.Decoder(points.many).decode
+        self._told = points.told
 
     def close(self) -> None:
         """Write what waits to be logged, and let go of what is held."""
@@ -155,14 +159,16 @@ class Service:
         if self._waiting > self.settings.most_waiting:
             retry = ((b"retry-after", b"1"),)
             raise Problem(429, "too many requests at once; try again in a second.", retry)
-        body = await self._body(headers, receive)
+        told = headers.get(b"content-length", b"0")
+        body = await read_body(told, receive, self.settings.most_bytes, self.settings.body_seconds)
         try:
-            told = post(body)
-            if not isinstance(told, bytes):
-                told = await told
-            return _JSON, told, 202 if path == "/v1/outcome" else 200, ()
+            answer = post(body)
+            if not isinstance(answer, bytes):
+                answer = await answer
+            return _JSON, answer, 202 if path == "/v1/outcome" else 200, ()
         except msgspec.ValidationError as error:
-            raise Problem(422, f"the body does not fit: {error}.") from error
+            where = "; /v1/model tells the features" if ".features" in str(error) else ""
+            raise Problem(422, f"the body does not fit: {error}{where}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Problem(400, f"the body is no JSON: {error}.") from error
         except InputError as error:
@@ -187,47 +193,39 @@ class Service:
             challenge = ((b"www-authenticate", b"Bearer"),)
             raise Problem(401, "the token is missing or wrong; send it as a bearer.", challenge)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Read a body that is neither too large nor too slow."""
-        most = self.settings.most_bytes
-        told = headers.get(b"content-length", b"0")
-        if not told.isdigit() or int(told) > most:
-            raise Problem(413, f"the body has {told.decode('latin-1')[:20]} bytes; at most {most}.")
-        seconds, begin = self.settings.body_seconds, perf_counter()
-        message = await _soon(receive, seconds, seconds)
-        body, more = message.get("body", b""), message.get("more_body", False)
-        while more and len(body) <= most:
-            message = await _soon(receive, seconds, begin + seconds - perf_counter())
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        if len(body) > most:
-            raise Problem(413, f"the body has more than {most} bytes.")
-        return bytes(body)
-
     def _decide(self, body: bytes) -> bytes:
         return self._encode(self._decided(self._point(body)))
 
     def _decide_many(self, body: bytes) -> bytes:
         return self._encode(Answers([self._decided(point) for point in self._batch(body).points]))
 
-    def _decided(self, point: Point) -> Decision:
+    def _decided(self, point: Any) -> Decision:
         begin, features = perf_counter(), point.features
-        features["page"], features["position"] = point.page, point.position
-        if len(features) > self._known:  # of fewer the engine tells which is missing
-            raise self._unknown(features)
-        if point.user_id is not None:
-            features["user_id"] = point.user_id
-        decision = self.engine.decide(features, session=point.session_id, state=point.state)
+        for name in self._told:
+            if (value := getattr(point, name)) is not None:
+                setattr(features, name, value)
+        values = astuple(features)
+        decision = self.engine.decide_values(
+            values,
+            point.page,
+            point.position,
+            session=point.session_id,
+            user=point.user_id,
+            state=point.state,
+        )
         if self.shadow is not None:
-            other = self.shadow.decide(features, session=point.session_id, state=point.state)
+            other = self.shadow.decide(
+                self._by_name(point, values), session=point.session_id, state=point.state
+            )
             self.metrics.shadow_differs += other.arm != decision.arm
         self.metrics.decided(decision.reason, perf_counter() - begin)
         return decision
 
-    def _unknown(self, features: dict[str, Any]) -> Problem:
-        known = {*self.engine.features}
-        more = sorted(features.keys() - known - {*_PLACE})[:5]
-        told = sorted(known)[:20]
-        return Problem(422, f"the features {more} are not the model's; it knows {told}.")
+    def _by_name(self, point: Any, values: tuple[Any, ...]) -> dict[str, Any]:
+        """Return what a point tells, for an engine whose model may have other features."""
+        told = dict(zip(self.engine.features, values, strict=True))
+        told |= {"page": point.page, "position": point.position}
+        return told if point.user_id is None else told | {"user_id": point.user_id}
 
     def _outcome(self, body: bytes) -> bytes:
         event = self._event(body)
@@ -252,8 +250,8 @@ class Service:
         async with self._reloading:
             bundle = self.bundle if asked is None else Path(asked)
             engine = await asyncio.to_thread(self.load, bundle)
-        self.engine, self.bundle = engine, bundle
-        self._known = _count(engine)
+        self._serve(engine)
+        self.bundle = bundle
         return self._encode(Reloaded(engine.plan_version))
 
     def _exposition(self) -> bytes:
@@ -269,36 +267,3 @@ class Service:
         if given is not None and len(given) <= 100 and given.replace(b"-", b"").isalnum():
             return given
         return b"%s-%x" % (self._boot, next(self._number))
-
-
-def _count(engine: DecisionEngine) -> int:
-    """Return how many features a point has, its place among them."""
-    return len({*engine.features, *_PLACE})
-
-
-async def _soon(receive: Receive, seconds: float, left: float) -> dict[str, Any]:
-    """Return the next message, if it comes in what is left of the seconds for a body.
-
-    Most bodies come with their headers: they are there at the first step, and no timer is set.
-    """
-    coming: Any = receive()
-    try:
-        first = coming.send(None)
-    except StopIteration as there:
-        message: dict[str, Any] = there.value
-    else:
-        try:
-            message = await asyncio.wait_for(_rest(first, coming), left)
-        except TimeoutError:
-            raise Problem(408, f"the body did not come within {seconds:g} s.") from None
-    if message["type"] == "http.disconnect":
-        raise Problem(400, "the client left before its body was there.")
-    return message
-
-
-@types.coroutine
-def _rest(first: Any, coming: Any) -> Generator[Any, Any, dict[str, Any]]:
-    """Go on with a coroutine that has been started, from what it waits for first."""
-    yield first
-    message: dict[str, Any] = yield from coming
-    return message

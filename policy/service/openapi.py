@@ -24,17 +24,12 @@ _PROBLEMS = {
     503: "not now",
 }
 _OF_BODIES = (400, 408, 413, 422, 429, 500)
-_PLACES = ("page", "position", "user_id")
-"""Of these a decision point tells by itself, as far as they are features."""
-
-_LARGEST = float.fromhex("0x1.fffffep127")
-"""Of float32, which features become."""
 
 
 class _Post(NamedTuple):
     path: str
     summary: str
-    body: type
+    body: str
     answer: type
     status: int = 200
     problems: tuple[int, ...] = ()
@@ -42,19 +37,19 @@ class _Post(NamedTuple):
 
 
 _POSTS = (
-    _Post("/v1/decide", "Decide at one decision point", bodies.Point, Decision),
-    _Post("/v1/decide_many", "Decide at several points", bodies.Batch, bodies.Answers),
+    _Post("/v1/decide", "Decide at one decision point", "Point", Decision),
+    _Post("/v1/decide_many", "Decide at several points", "Batch", bodies.Answers),
     _Post(
         "/v1/outcome",
         "Tell what happened in a session",
-        *(bodies.Event, bodies.Accepted),
+        *("Event", bodies.Accepted),
         status=202,
         problems=(404, 503),
     ),
     _Post(
         "/admin/reload",
         "Take another bundle into service",
-        *(bodies.Reload, bodies.Reloaded),
+        *("Reload", bodies.Reloaded),
         problems=(401, 404),
         owner=True,
     ),
@@ -75,11 +70,13 @@ def document(engine: DecisionEngine) -> dict[str, Any]:
 
     Its points have the features of the engine's model, so it changes with a reload.
     """
-    types = [t for post in _POSTS for t in (post.body, post.answer)]
+    points = bodies.Points.of(engine)
+    asked = (points.one, points.many, bodies.Event, bodies.Reload)
+    answers = (post.answer for post in _POSTS)
     _, schemas = msgspec.json.schema_components(
-        [*types, ProblemDocument], ref_template="#/components/schemas/{name}"
+        [*asked, *answers, ProblemDocument], ref_template="#/components/schemas/{name}"
     )
-    schemas["Point"] = _point(schemas["Point"], engine)
+    schemas["Point"] |= _identified(engine)
     paths: dict[str, Any] = {
         path: {"get": _get(summary, kind, problems)} for path, summary, kind, problems in _GETS
     }
@@ -93,29 +90,6 @@ def document(engine: DecisionEngine) -> dict[str, Any]:
             "securitySchemes": {"owner": {"type": "http", "scheme": "bearer"}},
         },
     }
-
-
-def _point(schema: dict[str, Any], engine: DecisionEngine) -> dict[str, Any]:
-    """Narrow what a point may be to what the engine takes."""
-    value = schema["properties"]["features"]["additionalProperties"]
-    number = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
-    quantity = {"anyOf": [number, {"type": "boolean"}, {"type": "null"}]}
-    kinds = {
-        feature["name"]: quantity
-        if feature["categories"] is None
-        else value | {"examples": list(feature["categories"][:3])}
-        for feature in engine.model_about["features"]
-    }
-    features = {
-        "type": "object",
-        "properties": kinds,
-        "required": [name for name in kinds if name not in _PLACES],
-        "additionalProperties": False,
-    }
-    slot = {"exclusiveMaximum": engine.schema.page_length}
-    position = schema["properties"]["position"] | slot
-    properties = schema["properties"] | {"features": features, "position": position}
-    return schema | {"properties": properties} | _identified(engine)
 
 
 def _identified(engine: DecisionEngine) -> dict[str, Any]:
@@ -157,7 +131,7 @@ def _get(summary: str, kind: str, problems: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _post(post: _Post) -> dict[str, Any]:
-    content = {"application/json": {"schema": _ref(post.answer)}}
+    content = {"application/json": {"schema": _ref(post.answer.__name__)}}
     told = {str(post.status): {"description": "OK", "content": content}}
     body = {"application/json": {"schema": _ref(post.body)}}
     asked = {"required": not post.owner, "content": body}  # the owner may just say: read it again
@@ -173,9 +147,9 @@ def _problems(codes: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _problem(why: str) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": _ref(ProblemDocument)}}
+    content = {"application/problem+json": {"schema": _ref(ProblemDocument.__name__)}}
     return {"description": why, "content": content}
 
 
-def _ref(kind: type) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -103,7 +103,7 @@ def test_the_rule_is_the_plans(artefact, bundle, logs):
     assert decision.plan_version == engine.plan_version
 
 
-def test_the_engine_keeps_count_of_sessions(bundle, logs):
+def test_the_engine_keeps_count_of_sessions(bundle, logs, tmp_path):
     """Led through a log it makes the requests of the rule led through it."""
     from offline_eval.policies import walk
 
@@ -113,8 +113,8 @@ def test_the_engine_keeps_count_of_sessions(bundle, logs):
     expected = walk(free.policy(artefact.model), log)
     stamps = log.frame["timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6
     now = [0.0]
-    engine = DecisionEngine.load(bundle, clock=lambda: now[0])
-    engine.rule._tie_share[:] = [0.0] * len(engine.rule.price)
+    Bundle(artefact.model, free).save(tmp_path / "free")
+    engine = DecisionEngine.load(tmp_path / "free", clock=lambda: now[0])
     arms, table = np.zeros(len(log), int), records(log)
     for i in log.session_order:
         now[0] = stamps[i]

@@ -6,8 +6,8 @@ import xgboost as xgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.forest._kernel import Forest, encode
 from policy.forest.layout import read_forest
+from policy.kernel import Forest, encode
 from uplift.errors import InputError
 
 FEATURES, CATEGORICAL = 12, {3: 40, 7: 3}

@@ -1,4 +1,4 @@
-/* Boosted trees for one decision point: a dictionary to a row, a row to a margin.
+/* Boosted trees for one decision point: a row to a margin.
  *
  * Nodes of all trees lie in one array, children side by side, so that a step is
  *
@@ -14,18 +14,13 @@
  * same to the bit.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <math.h>
+#include "kernel.h"
+
 #include <stdint.h>
-#include <string.h>
 
 #define BLOCK 8
 #define FEW 256
 #define NO_CATEGORY 16777216.0f
-
-/* Values that round to an infinite float32 are not features. */
-#define BEYOND_FLOAT32 (0x1p128 - 0x1p103)
 
 typedef struct {
     float below;   /* values below go left; of a leaf what it adds */
@@ -58,14 +53,6 @@ static void Forest_dealloc(Forest *self) {
     PyMem_Free(self->roots);
     PyMem_Free(self->depths);
     Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-static void *copied(const Py_buffer *view) {
-    void *copy = PyMem_Malloc(view->len ? (size_t)view->len : 1);
-    if (copy != NULL) {
-        memcpy(copy, view->buf, (size_t)view->len);
-    }
-    return copy;
 }
 
 static int Forest_init(Forest *self, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
@@ -206,9 +193,9 @@ static PyMethodDef Forest_methods[] = {
 PyDoc_STRVAR(forest_doc, "Forest(nodes, sets, words, roots, depths, base)\n\n"
              "A boosted forest laid out by `policy.forest.layout`.");
 
-static PyTypeObject ForestType = {
+PyTypeObject ForestType = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "policy.forest._kernel.Forest",
+    .tp_name = "policy.kernel._kernel.Forest",
     .tp_doc = forest_doc,
     .tp_basicsize = sizeof(Forest),
     .tp_flags = Py_TPFLAGS_DEFAULT,
@@ -217,106 +204,3 @@ static PyTypeObject ForestType = {
     .tp_dealloc = (destructor)Forest_dealloc,
     .tp_methods = Forest_methods,
 };
-
-/* Put a value into its place of the row; 0 where only Python can tell what it is. */
-static int put(PyObject *value, PyObject *places, float *place) {
-    if (value == Py_None) {
-        *place = NAN;
-        return 1;
-    }
-    if (places != Py_None) {
-        PyObject *code = PyDict_GetItemWithError(places, value);
-        if (code == NULL) {
-            if (PyErr_Occurred()) {
-                PyErr_Clear();
-                return 0;
-            }
-            *place = NAN;
-            return 1;
-        }
-        *place = (float)PyLong_AsLong(code);
-        return 1;
-    }
-    double number;
-    if (PyFloat_CheckExact(value)) {
-        number = PyFloat_AS_DOUBLE(value);
-    } else if (PyLong_CheckExact(value)) {
-        number = PyLong_AsDouble(value);
-        if (number == -1.0 && PyErr_Occurred()) {
-            PyErr_Clear();
-            return 0;
-        }
-    } else {
-        return 0;
-    }
-    if (fabs(number) >= BEYOND_FLOAT32) {
-        return 0;
-    }
-    *place = (float)number;
-    return 1;
-}
-
-PyDoc_STRVAR(encode_doc, "encode(features, names, places, row) -> int\n\n"
-             "Fill a row of float32 from a dictionary; places: for each name a dictionary of\n"
-             "categories, or None for a number. Return -1, or the first column that it cannot read.");
-
-static PyObject *encode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
-    Py_buffer row;
-    if (count != 4 || !PyDict_Check(args[0]) || !PyTuple_Check(args[1]) ||
-        !PyTuple_Check(args[2]) || PyTuple_GET_SIZE(args[1]) != PyTuple_GET_SIZE(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "encode takes a dictionary, two tuples alike and a row");
-        return NULL;
-    }
-    if (PyObject_GetBuffer(args[3], &row, PyBUF_WRITABLE) < 0) {
-        return NULL;
-    }
-    Py_ssize_t n = PyTuple_GET_SIZE(args[1]), bad = -1;
-    if (row.len < n * (Py_ssize_t)sizeof(float)) {
-        PyBuffer_Release(&row);
-        PyErr_SetString(PyExc_ValueError, "the row is shorter than the names");
-        return NULL;
-    }
-    float *values = row.buf;
-    for (Py_ssize_t k = 0; k < n && bad < 0; k++) {
-        PyObject *value = PyDict_GetItemWithError(args[0], PyTuple_GET_ITEM(args[1], k));
-        if (value == NULL || !put(value, PyTuple_GET_ITEM(args[2], k), values + k)) {
-            bad = k;
-        }
-    }
-    PyBuffer_Release(&row);
-    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(bad);
-}
-
-PyDoc_STRVAR(log_odds_doc, "log_odds(probability) -> float\n\n"
-             "Log-odds in float32, by the C library's logf as XGBoost has them.");
-
-static PyObject *log_odds(PyObject *Py_UNUSED(module), PyObject *probability) {
-    float score = (float)PyFloat_AsDouble(probability);
-    return PyErr_Occurred() ? NULL : PyFloat_FromDouble((double)-logf(1.0f / score - 1.0f));
-}
-
-static PyMethodDef functions[] = {
-    {"log_odds", (PyCFunction)log_odds, METH_O, log_odds_doc},
-    {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, encode_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef kernel = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "policy.forest._kernel",
-    .m_doc = "Boosted trees for one decision point.",
-    .m_size = -1,
-    .m_methods = functions,
-};
-
-PyMODINIT_FUNC PyInit__kernel(void) {
-    if (PyType_Ready(&ForestType) < 0) {
-        return NULL;
-    }
-    PyObject *module = PyModule_Create(&kernel);
-    if (module == NULL || PyModule_AddObjectRef(module, "Forest", (PyObject *)&ForestType) < 0) {
-        Py_XDECREF(module);
-        return NULL;
-    }
-    return module;
-}

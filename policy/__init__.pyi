@@ -16,4 +16,5 @@ from .rates import Rates as Rates
 from .refit import refit_job as refit_job
 from .rule import PriceRule as PriceRule
 from .session_state import SessionState as SessionState
+from .shared_pacing import SharedPacer as SharedPacer
 from .token_bucket import TokenBucket as TokenBucket

@@ -17,6 +17,7 @@ from policy.reserve import ReserveTable
 
 __all__ = ["BreakEven"]
 
+MOST_KEPT = 100_000
 _Place = tuple[int, int, int, int]
 
 
@@ -43,8 +44,11 @@ class BreakEven:
         self._rising: dict[_Place, list[float]] = {}
         if reserve is not None:
             self._levels: list[float] = reserve.price.tolist()
-            self._starts: list[int] = reserve.places.position.tolist()
-            self._pages, self._sizes = reserve.places.pages, reserve.value.shape[2:]
+            starts = reserve.places.position.tolist()
+            last = starts[-1]
+            self._bucket = [max(bisect_right(starts, at) - 1, 0) for at in range(last + 1)]
+            self._count, self._last_page = len(starts), reserve.places.pages - 1
+            self._sizes = reserve.value.shape[2:]
 
     def price(
         self, uplift: Sequence[float], arm: int, page: int, position: int, made: int, on_page: int
@@ -66,34 +70,34 @@ class BreakEven:
             return 0.0, cost
         if self._reserve is None:
             return gain / cost, cost
-        bucket = max(bisect_right(self._starts, position) - 1, 0)
-        place = min(page, self._pages - 1) * len(self._starts) + bucket
-        k = _left(self._limits.per_session, made, self._sizes[0])
-        q = _left(self._limits.per_page, on_page, self._sizes[1])
-        rising = self._rising.get((best, place, k, q)) or self._known(best, place, k, q)
-        return self._met(rising, gain, cost), cost
+        bucket = self._bucket[position] if position < len(self._bucket) else self._count - 1
+        at = (page if page < self._last_page else self._last_page) * self._count + bucket
+        rising = self._rising.get((best, at, made, on_page))
+        if rising is None:
+            rising = self._known(best, at, made, on_page)
+        above = bisect_right(rising, gain)
+        if 0 < above < len(rising):
+            low, high = rising[above - 1], rising[above]
+            begin = self._levels[above - 1]
+            share = (gain - low) / (high - low)
+            return begin + share * (self._levels[above] - begin), cost
+        last = 0 if above == 0 else -1  # beyond, the reserve is constant
+        return self._levels[last] + (gain - rising[last]) / cost, cost
 
     def _shrunk(self, uplift: Sequence[float]) -> list[float]:
         share, mean = self._shrinkage or (0.0, [0.0] * len(uplift))
         return [(1 - share) * gain + share * m for gain, m in zip(uplift, mean, strict=True)]
 
-    def _known(self, best: int, place: int, k: int, q: int) -> list[float]:
+    def _known(self, best: int, place: int, made: int, on_page: int) -> list[float]:
         """Return (L,) ``price cost + reserve`` at the reserve's prices, and keep it."""
         assert self._reserve is not None
+        k = _left(self._limits.per_session, made, self._sizes[0])
+        q = _left(self._limits.per_page, on_page, self._sizes[1])
         kept = self._reserve.value[:, place, k, q]
         rising = list(accumulate((self._reserve.price * self._cost[best] + kept).tolist(), max))
-        self._rising[best, place, k, q] = rising
+        if len(self._rising) < MOST_KEPT:  # callers may tell any counts of requests
+            self._rising[best, place, made, on_page] = rising
         return rising
-
-    def _met(self, rising: list[float], gain: float, cost: float) -> float:
-        """Return the price at which what rises meets the gain; the reserve is constant beyond."""
-        above = bisect_right(rising, gain)
-        if above in (0, len(rising)):
-            end = 0 if above == 0 else -1
-            return self._levels[end] + (gain - rising[end]) / cost
-        low, high = self._levels[above - 1], self._levels[above]
-        share = (gain - rising[above - 1]) / (rising[above] - rising[above - 1])
-        return low + share * (high - low)
 
 
 def _left(cap: int | None, made: int, size: int) -> int:

@@ -135,14 +135,18 @@ class Pacer:
         """Return the requests per second of the window, for a token bucket beside the pacer."""
         return float(self._capacity[self._window(_step_of(now, self._step_seconds))])
 
-    def count(self, now: float, points: float, requests: float) -> None:
-        """Add decision points of this process just now, and requests that the price let through."""
+    def count(self, now: float, points: float, requests: float) -> float:
+        """Add decision points of this process just now, and requests that the price let through.
+
+        Return that price.
+        """
         if not (0 <= points < inf and 0 <= requests < inf):  # at once, as this is the hot path
             _check_count("points", points)
             _check_count("requests", requests)
-        self.price(now)
+        price = self.price(now)
         with self._lock:
             self._forecast.count(self._step, points, requests)
+        return price
 
     def decided(self, now: float, requests: float, worth: float, cost: float) -> None:
         """Count one decision, as an engine tells it; its worth is for `SharedPacer`."""

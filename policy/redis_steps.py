@@ -25,6 +25,8 @@ UNSURE_STEPS = 2
 MOST_STEPS = 30
 """Steps that are read at once, as by an instance that begins; the gains' curve forgets as many."""
 
+MOST_WAIT = 0.5
+"""Seconds that a call takes at most; a quarter of a step where that is less."""
 _SUMS = ("points", "paid", "requests")
 
 EXCHANGE = """
@@ -116,10 +118,6 @@ class RedisSteps:
     instance : name that no other instance has
     step_seconds : length of a step, the same for all; steps of another length are kept apart
     connect : makes the client; `redis.Redis.from_url` by default
-
-    Attributes
-    ----------
-    timeout : seconds that a call takes at most
     """
 
     def __init__(
@@ -132,8 +130,7 @@ class RedisSteps:
     ) -> None:
         self._key = f"{{{key}:{step_seconds:g}}}"  # braces: one slot of a cluster for all steps
         self._instance, self._seconds = instance, step_seconds
-        self.timeout = min(0.5, step_seconds / 4)
-        self._client = (connect or connected)(url, self.timeout)
+        self._client = (connect or connected)(url, min(MOST_WAIT, step_seconds / 4))
 
     def exchange(self, told: Sequence[StepCounts], after: int) -> Answer:
         """Tell steps that are over; read the totals of steps after a number.

@@ -126,8 +126,7 @@ class SharedPacer:
         course = self._course
         moment = course.ahead + self._clock()
         try:
-            course.pacer.count(moment, 1, requests)
-            price = min(course.pacer.price(moment), course.grid.edges[-1])  # a sum must be finite
+            price = course.pacer.count(moment, 1, requests)
         except InputError:  # of another time: one decision is not counted
             self._priced(course)
             return
@@ -210,6 +209,8 @@ class SharedPacer:
 
     def _turned_over(self, step: int) -> StepCounts:
         """Begin to count a step; the lock is held."""
+        if self._own.paid == math.inf:  # in a closed window; a sum must be finite
+            self._own.paid = self._own.points * self._course.grid.edges[-1]
         self._waiting = [*self._waiting, self._own][-GRACE_STEPS:]
         self._own = StepCounts(step)
         return self._own

@@ -112,7 +112,7 @@ def test_break_evens_are_the_curve_of_demand(bundle, points):
             place = {name: point[name] for name in ("page", "position")}
             engine.decide(point["features"] | place, state=SessionState())
         requests, worth, cost = np.array(pacer.told).T
-        apart = ~(np.abs(worth - price) <= 2e-3 * price)  # no tie
+        apart = (requests == 0) | (requests == 1)  # no tie
         np.testing.assert_array_equal(requests[apart], (worth > price)[apart])
         assert (cost == 1.0).all()
         worths.append(worth)
@@ -163,7 +163,7 @@ def test_a_shared_cap_below_the_dearest_arm_lets_it_through_in_time(dear, points
 def test_paced_services_tell_of_themselves(bundle, points, tmp_path):
     redis = Redis(tmp_path)
     redis.start()
-    options = ("--qps", "1000", "--redis", redis.url, "--instances", "2")
+    options = ("--qps", "100000", "--redis", redis.url, "--instances", "2")
     with (
         running(bundle, *options, "--pace", "--pace-seconds", STEP) as one,
         running(bundle, *options, "--pace", "--pace-seconds", STEP) as two,

@@ -165,7 +165,7 @@ class SharedPacer:
     @property
     def age(self) -> float:
         """Seconds since the last report of the fleet came; infinite before the first."""
-        return self._clock() - self._came
+        return max(0.0, self._clock() - self._came)
 
     def close(self) -> None:
         """Stop; what is not told yet is lost."""
@@ -263,11 +263,11 @@ class SharedPacer:
         self._priced(course)
         for report in reports:
             self._read = max(self._read, report.step)
-            time = (report.step + 0.5) * self._seconds
+            moment = (report.step + 0.5) * self._seconds
             gains = course.grid.histogram(report.gains)
             price = report.paid / report.points if report.points else None
             try:
-                course.pacer.observe(time, report.points, report.requests, gains, price)
+                course.pacer.observe(moment, report.points, report.requests, gains, price)
             except InputError:
                 self.failures["unfit"] += 1
                 continue

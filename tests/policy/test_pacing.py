@@ -295,3 +295,23 @@ def test_reports_that_do_not_fit_are_told():
         pacer.observe(4.0, 0, 0, empty - (np.arange(len(empty)) == 2))
     with pytest.raises(InputError, match="Some gains are NaN, expected numbers"):
         pacer.histogram([1.0, NAN])
+
+
+def test_a_report_is_read_at_the_price_that_the_fleet_had():
+    """A pacer that begins late has another price than the others: what they spent is at theirs."""
+    gain = np.random.default_rng(5).exponential(1.0, 4000)
+    prices = []
+    for told in (None, 2.0):
+        pacer = Pacer([0.5], 400.0, window_seconds=np.inf)
+        for t in range(4):
+            pacer.price(float(t))
+            if t:
+                spend = float((gain > 2.0).sum())
+                pacer.observe(t - 1.0, 4000, spend, pacer.histogram(gain), told)
+        prices.append(pacer.price(4.0))
+    expected = -np.log(400 / 4000)
+    slack = 4.5 / np.sqrt(3 * 4000 * 0.1) - np.log(1 - 0.1)  # counts of the curve; room for errors
+    assert abs(prices[1] - expected) < slack
+    assert abs(prices[0] - expected) > slack  # as if most requests had been refused
+    with pytest.raises(InputError, match="price is -1"):
+        pacer.observe(3.0, 1.0, 1.0, pacer.histogram(gain), -1.0)

@@ -158,9 +158,11 @@ class Service:
             retry = ((b"retry-after", b"1"),)
             raise Problem(429, "too many requests at once; try again in a second.", retry)
         told = headers.get(b"content-length", b"0")
-        body = await read_body(told, receive, self.settings.most_bytes, self.settings.body_seconds)
+        limits = self.settings.most_bytes, self.settings.body_seconds
+        coming = read_body(told, receive, *limits)
+        sent = coming if isinstance(coming, bytes) else await coming
         try:
-            answer = post(body)
+            answer = post(sent)
             if not isinstance(answer, bytes):
                 answer = await answer
             return _JSON, answer, 202 if path == "/v1/outcome" else 200, ()

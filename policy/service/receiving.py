@@ -12,8 +12,8 @@ __all__ = ["Receive", "read_body"]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
 
-async def read_body(told: bytes, receive: Receive, most: int, seconds: float) -> bytes:
-    """Return the body of a request.
+def read_body(told: bytes, receive: Receive, most: int, seconds: float) -> bytes | Awaitable[bytes]:
+    """Return the body of a request, or what to await it from.
 
     Most bodies come with their headers: they are there at the first step, and no timer is set.
 
@@ -36,19 +36,20 @@ async def read_body(told: bytes, receive: Receive, most: int, seconds: float) ->
         waited = coming.send(None)
     except StopIteration as there:
         body, more = _part(there.value)
-        if more:
-            body = await _in_time(_more(body, receive, most), seconds)
-    else:
-        body = await _in_time(_late(waited, coming, receive, most), seconds)
+        return _in_time(_more(body, receive, most), most, seconds) if more else _bounded(body, most)
+    return _in_time(_late(waited, coming, receive, most), most, seconds)
+
+
+def _bounded(body: bytes, most: int) -> bytes:
     if len(body) > most:
         raise Problem(413, f"the body has more than {most} bytes.")
     return body
 
 
-async def _in_time(reading: Awaitable[bytes], seconds: float) -> bytes:
+async def _in_time(reading: Awaitable[bytes], most: int, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
-            return await reading
+            return _bounded(await reading, most)
     except TimeoutError:
         raise Problem(408, f"the body did not come within {seconds:g} s.") from None
 

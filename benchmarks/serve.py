@@ -1,9 +1,11 @@
-"""One decision over HTTP, beside the same server with an empty handler and beside FastAPI.
+"""One decision over HTTP, beside empty handlers and beside FastAPI.
 
     python benchmarks/serve.py [SECONDS [ROUNDS]] [--asleep] [--minutes N]
 
-The bundle of `decide.py` (two boosters of 100 trees of depth 6, 30 features) behind uvicorn with
-httptools; 32 connections of wrk, each side for some seconds in turns; medians over the rounds.
+The bundle of `decide.py` (two boosters of 100 trees of depth 6, 30 features); 32 connections of
+wrk, each side for some seconds in turns; medians over the rounds. An empty handler answers the same
+nine bytes to whatever comes: behind the service's own connections, and as raw ASGI behind uvicorn
+with httptools, the fastest of the servers that are not ours.
 wrk is kept awake, for else waking it is part of what is measured (`load.py`); --asleep lets it be.
 FastAPI checks the body with pydantic and calls `inplace_predict` twice; left out, with the reason,
 where it is not installed. With --minutes, mixed load on the command itself instead (`soak.py`).
@@ -24,19 +26,29 @@ from decide import made
 from load import awake, loaded
 from soak import soak
 
+UVICORN, EMPTY = "uvicorn, empty handler", "empty handler"
 SERVERS = {
     "ours": """
-from pathlib import Path
 from policy.service.build import build_service
-app = build_service(Path(BUNDLE))
+service = build_service(Path(BUNDLE))
 """,
     "ours, logging": """
 import tempfile
-from pathlib import Path
 from policy.service.build import build_service
-app = build_service(Path(BUNDLE), log=Path(tempfile.mkdtemp()))
+service = build_service(Path(BUNDLE), log=Path(tempfile.mkdtemp()))
 """,
-    "empty handler": """
+    EMPTY: """
+from policy.service.answers import Answer
+from policy.service.app import Settings
+class Empty:
+    settings = Settings()
+    def answer(self, method, url, headers, body, client):
+        return Answer(200, b"application/json", b'{"arm":0}', b"1")
+    def close(self):
+        pass
+service = Empty()
+""",
+    UVICORN: """
 BODY = b'{"arm":0}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"9")]
 async def app(scope, receive, send):
@@ -47,7 +59,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": BODY})
 """,
     "FastAPI, inplace_predict": """
-from pathlib import Path
 import numpy as np
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -67,8 +78,17 @@ def decide(point: Point) -> dict[str, float]:
     return {"arm": float(request > none), "uplift": request - none}
 """,
 }
-SERVE = """
-import asyncio, gc, socket, sys, uvicorn
+OURS = """
+import sys
+from pathlib import Path
+from policy.service.server import serve
+BUNDLE = sys.argv[1]
+{app}
+serve(service, "127.0.0.1", 0, ready=lambda host, port: print(port, flush=True))
+"""
+THEIRS = """
+import gc, socket, sys, uvicorn
+from pathlib import Path
 BUNDLE = sys.argv[1]
 {app}
 listening = socket.socket()
@@ -138,7 +158,7 @@ def bodies(rows, count: int = 200) -> list[dict]:
 
 def started(app: str, bundle: Path) -> tuple[subprocess.Popen, int] | None:
     """Start a server; say why where it cannot be."""
-    code = SERVE.format(app=app)
+    code = (OURS if "service = " in app else THEIRS).format(app=app)
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(bundle)],
         stdout=subprocess.PIPE,
@@ -164,12 +184,16 @@ def measured(
 
 
 def told(found: dict[str, list[tuple[float, float]]]) -> None:
-    empty = np.array(found["empty handler"])
-    print(f"{'':>28} {'requests/s':>11} {'p99, ms':>8} {'of empty':>9} {'its p99':>8}")
+    print(f"{'':>28} {'requests/s':>11} {'p99, ms':>8} {'of empty':>9} {'its p99':>8}", end="")
+    print(f" {'of uvicorn, empty':>18}" if UVICORN in found else "")
     for name, runs in found.items():
         rate, p99 = np.median(runs, axis=0)
-        ratio, slower = np.median(np.array(runs) / empty, axis=0)
-        print(f"{name:>28} {rate:11,.0f} {p99:8.2f} {ratio:9.2f} {slower:8.2f}")
+        ratio, slower = np.median(np.array(runs) / np.array(found[EMPTY]), axis=0)
+        print(f"{name:>28} {rate:11,.0f} {p99:8.2f} {ratio:9.2f} {slower:8.2f}", end="")
+        if UVICORN in found:
+            ratio = np.median(np.array(runs)[:, 0] / np.array(found[UVICORN])[:, 0])
+            print(f" {ratio:18.2f}", end="")
+        print()
 
 
 if __name__ == "__main__":

@@ -133,7 +133,12 @@ class DecisionEngine:
         self._pacer, self._quota, self._clock = pacer, quota, clock or steady_clock()
         self._length, self._dearest = schema.page_length, max(schema.arm_cost)
         self._at_random = sum(schema.arm_cost) / len(schema.arm_cost)
-        self._draw = random.Random(seed).random
+        self._n_arms, self._draw = len(schema.arms), random.Random(seed).random
+        self._given: Callable[[int, float, str, bool], tuple[int, float, str]] = self._drawn
+        if quota is not None:
+            self._given = self._capped
+        elif explore > 0:
+            self._given = self._mixed
         self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
         self._columns = tuple(f"uplift_{arm}" for arm in schema.arms[1:])
         self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
@@ -315,15 +320,15 @@ class DecisionEngine:
     ) -> tuple[Decision, float]:
         """Decide where the session stands, and note there that it got a request."""
         now, uplift = self._clock(), self._expect(row)
-        if state is not None or whose is None:
-            if state is None and self.rule.limits != Limits():
+        if state is None:
+            if whose is not None:
+                return self._followed(uplift, page, position, whose, now), now
+            if self.rule.limits != Limits():
                 raise InputError(
                     "the plan limits what a session gets; give its session_id, or its state."
                 )
-            decision = self._decided(uplift, page, position, state or FRESH, now)
-        else:
-            decision = self._followed(uplift, page, position, whose, now)
-        return decision, now
+            state = FRESH
+        return self._decided(uplift, page, position, state, now), now
 
     def _followed(
         self, uplift: tuple[float, ...], page: int, position: int, whose: Hashable, now: float
@@ -342,45 +347,28 @@ class DecisionEngine:
         self, uplift: tuple[float, ...], page: int, position: int, state: SessionState, now: float
     ) -> Decision:
         """Decide where the session stands so."""
-        price = None if self._pacer is None else self._pacer.price(now)
-        counts = state.requests, state.on_page, state.slots_since
-        arm, share, price, reserve, reason, refused = self.rule.choose(
-            uplift, self.rule.window(now), price, page, position, *counts
+        pacer, rule = self._pacer, self.rule
+        arm, share, price, reserve, reason, refused = rule.choose(
+            uplift,
+            rule.window(now),
+            None if pacer is None else pacer.price(now),
+            page,
+            position,
+            state.requests,
+            state.on_page,
+            state.slots_since,
         )
-        explores = self._explore > 0 and not refused
-        if self._pacer is not None:  # before the quota, and whatever is drawn
+        if pacer is not None:  # before the quota, and whatever is drawn
             asked = share * self.schema.arm_cost[arm]
-            asked += self._explore * (self._at_random - asked) if explores else 0.0
-            worth = (
-                (0.0, 0.0)
-                if refused
-                else self.rule.break_even.price(uplift, arm, page, position, *counts[:2])
-            )
-            self._pacer.decided(now, asked, *worth)
-        taken = self._taken(arm, share, explores)
-        if taken is None:
-            arm, share, reason = 0, 1.0, "over budget"
-        elif explores:
-            arm, share, reason = self._explored(arm, share, reason, len(uplift))
-        else:
-            arm, share, reason = self._drawn(arm, share, reason)
-        if taken and taken > (spent := self.schema.arm_cost[arm]) and self._quota is not None:
-            self._quota.give_back(taken - spent)
+            asked += 0.0 if refused else self._explore * (self._at_random - asked)
+            made, where = (state.requests, state.on_page), (page, position)
+            even = (0.0, 0.0) if refused else rule.break_even.price(uplift, arm, *where, *made)
+            pacer.decided(now, asked, *even)
+        arm, chance, reason = self._given(arm, share, reason, refused)
         number = "" if self._log is None else f"{self._boot}{next(self._number):x}"
-        return Decision(arm, share, uplift, price, reserve, reason, self.plan_version, number)
+        return Decision(arm, chance, uplift, price, reserve, reason, self.plan_version, number)
 
-    def _taken(self, arm: int, share: float, explores: bool) -> float | None:
-        """Take of the quota the most that may be spent, before anything is drawn.
-
-        So the quota's answer does not depend on the draw, and the propensity is the true one. None
-        where it is refused.
-        """
-        if self._quota is None or not (explores or share > 0):
-            return 0.0
-        most = self._dearest if explores else self.schema.arm_cost[arm]
-        return most if self._quota.try_take(most) else None
-
-    def _drawn(self, arm: int, share: float, reason: str) -> tuple[int, float, str]:
+    def _drawn(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
         """Draw the arm; return it, the probability that it had, and why."""
         if share >= 1:
             return arm, 1.0, reason
@@ -388,14 +376,34 @@ class DecisionEngine:
             return (arm, share, reason) if self._draw() < share else (0, 1 - share, "tie")
         return 0, 1.0, reason
 
-    def _explored(self, arm: int, share: float, reason: str, n_arms: int) -> tuple[int, float, str]:
-        """Draw as `_drawn` does, and any arm alike with the share `explore`."""
-        each = self._explore / (n_arms + 1)
+    def _mixed(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
+        """Draw as `_drawn` does, and with the share `explore` any arm alike."""
+        if refused:
+            return 0, 1.0, reason
+        each = self._explore / self._n_arms
         if self._draw() < self._explore:
-            drawn = min(int(self._draw() * (n_arms + 1)), n_arms)
+            drawn = min(int(self._draw() * self._n_arms), self._n_arms - 1)
             return drawn, self._chance(drawn, arm, share, each), "explored"
         given = arm if share >= 1 or self._draw() < share else 0
         return given, self._chance(given, arm, share, each), reason
+
+    def _capped(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
+        """Draw within the quota.
+
+        The most that may be spent is taken of it before anything is drawn: so its answer does not
+        depend on the draw, and the propensity is the true one.
+        """
+        explores = self._explore > 0 and not refused
+        if self._quota is None or not (explores or share > 0):
+            return 0, 1.0, reason
+        most = self._dearest if explores else self.schema.arm_cost[arm]
+        if not self._quota.try_take(most):
+            return 0, 1.0, "over budget"
+        draw = self._mixed if explores else self._drawn
+        arm, chance, reason = draw(arm, share, reason, refused)
+        if most > (spent := self.schema.arm_cost[arm]):
+            self._quota.give_back(most - spent)
+        return arm, chance, reason
 
     def _chance(self, drawn: int, arm: int, share: float, each: float) -> float:
         """Return the probability of an arm, whichever way it is drawn."""

@@ -64,7 +64,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a log: does it keep the contract, does it look randomised."""
-    from policy.loop import judge_log
+    from policy.report_parts import judge_log
 
     with shown_stages(as_json) as stages:
         about = judge_log(read_log(log, schema, stages), strict=strict, stages=stages)

@@ -52,7 +52,7 @@ def fit(
     from policy.batch.parts import Parts
     from policy.batch.sample import read_users
     from policy.bundle import Bundle, check_target
-    from policy.loop import held_out_curves
+    from policy.report_parts import held_out_curves
     from uplift.boosting import BoostParams
     from uplift.model import UpliftModel
     from uplift.schema import LogSchema

@@ -59,8 +59,8 @@ def plan(
     from policy.batch.memory import parse_memory
     from policy.budget import Budget
     from policy.bundle import Bundle
-    from policy.loop import plan_part
     from policy.problem import Limits
+    from policy.report_parts import plan_part
     from uplift.parquet import write_frame
     from uplift.scores import Scores
 

@@ -58,6 +58,10 @@ static void Forest_dealloc(Forest *self) {
 static int Forest_init(Forest *self, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
     Py_buffer nodes, sets, words, roots, depths;
     float base;
+    if (self->nodes != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a forest is made once");
+        return -1;
+    }
     if (!PyArg_ParseTuple(args, "y*y*y*y*y*f", &nodes, &sets, &words, &roots, &depths, &base)) {
         return -1;
     }

@@ -20,7 +20,7 @@ PyObject *expit(PyObject *Py_UNUSED(module), PyObject *margin) {
     if (m == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    return PyFloat_FromDouble(m > -700.0 ? 1.0 / (1.0 + exp(-m)) : exp(m));
+    return PyFloat_FromDouble(1.0 / (1.0 + exp(-m)));
 }
 
 /* Put uplifts on the outcome under arm 0: outcome[0] is that of arm 0, within what they allow. */
@@ -86,6 +86,16 @@ static void Calibration_dealloc(Calibration *self) {
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
+/* Whether finite numbers rise, so that every number has its piece. */
+static int rises(const double *x, Py_ssize_t n) {
+    for (Py_ssize_t k = 0; k + 1 < n; k++) {
+        if (!(x[k] < x[k + 1])) {
+            return 0;
+        }
+    }
+    return isfinite(x[0]) && isfinite(x[n - 1]);
+}
+
 /* Read a map from a tuple of the bytes of x and of y, and the slope. */
 static int read_map(PyObject *table, Map *map) {
     Py_buffer x, y;
@@ -96,7 +106,7 @@ static int read_map(PyObject *table, Map *map) {
         return -1;
     }
     map->n = x.len / (Py_ssize_t)sizeof(double);
-    int fits = map->n > 0 && x.len == y.len;
+    int fits = map->n > 0 && x.len == y.len && rises(x.buf, map->n);
     if (fits) {
         map->x = copied(&x);
         map->y = copied(&y);
@@ -105,7 +115,7 @@ static int read_map(PyObject *table, Map *map) {
     PyBuffer_Release(&x);
     PyBuffer_Release(&y);
     if (!fits) {
-        PyErr_SetString(PyExc_ValueError, "a map has as many x as y, and at least one");
+        PyErr_SetString(PyExc_ValueError, "a map has as many y as x, and x that rise");
         return -1;
     }
     if (!map->x || !map->y || !map->slopes) {

@@ -1,4 +1,4 @@
-"""The ASGI application: raw, since a decision takes less time than most frameworks' routing."""
+"""The service: what is answered to each request, whichever connection it comes by."""
 
 import asyncio
 import hmac
@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
-from typing import Any, TypeAlias
+from typing import Any, NoReturn
 
+import httptools
 import msgspec
 from msgspec.structs import astuple
 
@@ -18,25 +19,18 @@ from policy.decision_log.archiver import Archiver
 from policy.decision_log.writer import DecisionLog
 from policy.engine import Decision, DecisionEngine
 from policy.quota import SharedQuota
+from policy.service.answers import HTML, JSON, PROBLEM, TEXT, Answer
 from policy.service.bodies import Accepted, Answers, Event, Points, Reload, Reloaded
 from policy.service.metrics import Metrics
 from policy.service.openapi import document, page
 from policy.service.problems import Problem
-from policy.service.receiving import Receive, read_body
 from policy.shared_pacing import SharedPacer
 from uplift.errors import InputError
 
 __all__ = ["Service", "Settings"]
 
-Scope: TypeAlias = dict[str, Any]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-
 _log = logging.getLogger("request-uplift")
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", b"application/problem+json")
-_TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-_HTML = (b"content-type", b"text/html; charset=utf-8")
-_LOCAL = ("127.0.0.1", "::1", "localhost", None)
+_LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "")
 
 
 @dataclass(frozen=True)
@@ -46,14 +40,14 @@ class Settings:
     Attributes
     ----------
     most_bytes : of a body
-    most_waiting : requests in the house at once; more get 429
-    body_seconds : within which all of a body must have come
+    most_callers : connections at once; more get 429
+    body_seconds : within which all of a request must have come
     admin_token : without one there is no ``/admin``
     admin_anywhere : whether others than this machine may call ``/admin``
     """
 
     most_bytes: int = 1 << 20
-    most_waiting: int = 1000
+    most_callers: int = 1000
     body_seconds: float = 5.0
     admin_token: str | None = None
     admin_anywhere: bool = False
@@ -86,25 +80,24 @@ class Service:
         self.metrics, self.draining = Metrics(), False
         self._serve(self.load(self.bundle))
         self._boot, self._number = uuid.uuid4().hex[:8].encode(), itertools.count(1)
-        self._waiting = 0
         self._event = msgspec.json.Decoder(Event).decode
         self._reload = msgspec.json.Decoder(Reload).decode
         self._encode = msgspec.json.Encoder().encode
         self._reloading = asyncio.Lock()
-        self._posts: dict[str, Callable[[bytes], bytes | Awaitable[bytes]]] = {
-            "/v1/decide": self._decide,
-            "/v1/decide_many": self._decide_many,
-            "/v1/outcome": self._outcome,
-            "/admin/reload": self._reloaded,
+        self._posts: dict[bytes, Callable[[bytes], bytes | Awaitable[bytes]]] = {
+            b"/v1/decide": self._decide,
+            b"/v1/decide_many": self._decide_many,
+            b"/v1/outcome": self._outcome,
+            b"/admin/reload": self._reloaded,
         }
-        self._gets: dict[str, Callable[[], tuple[tuple[bytes, bytes], bytes]]] = {
-            "/live": lambda: (_JSON, b'{"live":true}'),
-            "/ready": self._ready,
-            "/metrics": lambda: (_TEXT, self._exposition()),
-            "/v1/plan": lambda: (_JSON, self._encode(self.engine.plan_about)),
-            "/v1/model": lambda: (_JSON, self._encode(self.engine.model_about)),
-            "/openapi.json": lambda: (_JSON, self._encode(document(self.engine))),
-            "/docs": lambda: (_HTML, page(self.engine)),
+        self._gets: dict[bytes, tuple[bytes, Callable[[], bytes]]] = {
+            b"/live": (JSON, lambda: b'{"live":true}'),
+            b"/ready": (JSON, self._ready),
+            b"/metrics": (TEXT, self._exposition),
+            b"/v1/plan": (JSON, lambda: self._encode(self.engine.plan_about)),
+            b"/v1/model": (JSON, lambda: self._encode(self.engine.model_about)),
+            b"/openapi.json": (JSON, lambda: self._encode(document(self.engine))),
+            b"/docs": (HTML, lambda: page(self.engine)),
         }
         self._paths = self._posts.keys() | self._gets.keys()
 
@@ -121,72 +114,60 @@ class Service:
             if one is not None:
                 one.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; the protocol of ASGI."""
-        if scope["type"] != "http":
-            return
-        headers, path = dict(scope["headers"]), scope["path"]
-        request_id = self._request_id(headers.get(b"x-request-id"))
-        self._waiting += 1
+    def answer(
+        self, method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes, client: str
+    ) -> Answer | Awaitable[Answer]:
+        """Return the answer to a request, or what to await it from."""
+        path, request_id = url, self._request_id(headers.get(b"x-request-id"))
         try:
-            kind, body, status, more = await self._answer(scope, path, headers, receive)
-        except Problem as problem:
-            kind, body = _PROBLEM, problem.body(request_id.decode())
-            status, more = problem.status, problem.headers
-        except Exception:
-            _log.exception("request %s failed", request_id.decode())
-            failed = Problem(500, "the service failed on this request; tell its owner.")
-            kind, body, status, more = _PROBLEM, failed.body(request_id.decode()), 500, ()
-        finally:
-            self._waiting -= 1
-        self.metrics.answers[path if path in self._paths else "other", status] += 1
-        length = (b"content-length", b"%d" % len(body))
-        told = [kind, length, (b"x-request-id", request_id), *more]
-        await send({"type": "http.response.start", "status": status, "headers": told})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _answer(
-        self, scope: Scope, path: str, headers: dict[bytes, bytes], receive: Receive
-    ) -> tuple[tuple[bytes, bytes], bytes, int, tuple[tuple[bytes, bytes], ...]]:
-        post = self._posts.get(path)
-        if post is None or scope["method"] != "POST":
-            if scope["method"] != "GET" or path not in self._gets:
-                raise self._not_here(path, scope["method"])
-            kind, body = self._gets[path]()
-            return kind, body, 200, ()
-        if path.startswith("/admin"):
-            self._admit(scope, headers)
-        if self._waiting > self.settings.most_waiting:
-            retry = ((b"retry-after", b"1"),)
-            raise Problem(429, "too many requests at once; try again in a second.", retry)
-        told = headers.get(b"content-length", b"0")
-        body = await read_body(told, receive, self.settings.most_bytes, self.settings.body_seconds)
-        try:
+            if path not in self._paths:
+                path = _path(url)
+            post = self._posts.get(path)
+            if post is None or method != b"POST":
+                kind, body = self._got(method, path)
+                return self._counted(path, Answer(200, kind, body, request_id))
+            if path.startswith(b"/admin"):
+                self._admit(headers, client)
             answer = post(body)
             if not isinstance(answer, bytes):
-                answer = await answer
-            return _JSON, answer, 202 if path == "/v1/outcome" else 200, ()
-        except msgspec.ValidationError as error:
-            where = "; /v1/model tells the features" if ".features" in str(error) else ""
-            raise Problem(422, f"the body does not fit: {error}{where}.") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(400, f"the body is no JSON: {error}.") from error
-        except InputError as error:
-            raise Problem(422, str(error)) from error
+                return self._later(path, answer, request_id)
+            status = 202 if path == b"/v1/outcome" else 200
+            return self._counted(path, Answer(status, JSON, answer, request_id))
+        except Exception as error:
+            return self._counted(path, _refusal(error, request_id))
 
-    def _not_here(self, path: str, method: str) -> Problem:
-        if path in self._posts or path in self._gets:
-            allowed = b"POST" if path in self._posts else b"GET"
-            detail = f"{method} is not for {path}; use {allowed.decode()}."
-            return Problem(405, detail, ((b"allow", allowed),))
-        return Problem(404, f"nothing is at {path[:200]}; /docs lists what there is.")
+    def refuse(self, problem: Problem) -> Answer:
+        """Return the answer to what is no whole request."""
+        return self._counted(b"other", _refusal(problem, self._request_id(None)))
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+    async def _later(self, path: bytes, coming: Awaitable[bytes], request_id: bytes) -> Answer:
+        try:
+            return self._counted(path, Answer(200, JSON, await coming, request_id))
+        except Exception as error:
+            return self._counted(path, _refusal(error, request_id))
+
+    def _counted(self, path: bytes, answer: Answer) -> Answer:
+        self.metrics.answers[path if path in self._paths else b"other", answer.status] += 1
+        return answer
+
+    def _got(self, method: bytes, path: bytes) -> tuple[bytes, bytes]:
+        """Return kind and body of what is asked for."""
+        if method != b"GET" or path not in self._gets:
+            self._not_here(path.decode("latin-1"), method.decode("latin-1"))
+        kind, get = self._gets[path]
+        return kind, get()
+
+    def _not_here(self, path: str, method: str) -> NoReturn:
+        if path.encode("latin-1") in self._paths:
+            allowed = "POST" if path.encode("latin-1") in self._posts else "GET"
+            detail = f"{method} is not for {path}; use {allowed}."
+            raise Problem(405, detail, ((b"allow", allowed.encode()),))
+        raise Problem(404, f"nothing is at {path[:200]}; /docs lists what there is.")
+
+    def _admit(self, headers: Mapping[bytes, bytes], client: str) -> None:
         """Let the owner in, and no one else."""
-        token, client = self.settings.admin_token, scope.get("client")
-        if token is None or not (
-            self.settings.admin_anywhere or (client is None or client[0] in _LOCAL)
-        ):
+        token = self.settings.admin_token
+        if token is None or not (self.settings.admin_anywhere or client in _LOCAL):
             raise Problem(404, "nothing is here; /docs lists what there is.")
         given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
         if not hmac.compare_digest(given, token.encode()):
@@ -257,13 +238,42 @@ class Service:
     def _exposition(self) -> bytes:
         return self.metrics.exposition(self.logs, self.archiver, self.quota, self.pacer)
 
-    def _ready(self) -> tuple[tuple[bytes, bytes], bytes]:
+    def _ready(self) -> bytes:
         if self.draining:
             raise Problem(503, "the service is about to stop.")
-        return _JSON, self._encode({"ready": True, "plan_version": self.engine.plan_version})
+        return self._encode({"ready": True, "plan_version": self.engine.plan_version})
 
     def _request_id(self, given: bytes | None) -> bytes:
         """Return the caller's id where it is a plain one, else one of our own."""
         if given is not None and len(given) <= 100 and given.replace(b"-", b"").isalnum():
             return given
         return b"%s-%x" % (self._boot, next(self._number))
+
+
+def _path(url: bytes) -> bytes:
+    """Return the path of a target that is more than a path."""
+    try:
+        return httptools.parse_url(url).path or b"/"
+    except httptools.HttpParserInvalidURLError:
+        raise Problem(400, "the request's target is no URL; ask for a path.") from None
+
+
+def _refusal(error: Exception, request_id: bytes) -> Answer:
+    """Return what is told of what went wrong."""
+    problem = error if isinstance(error, Problem) else _problem(error)
+    if problem.status == 500:
+        _log.error("request %s failed", request_id.decode(), exc_info=error)
+    body = problem.body(request_id.decode())
+    return Answer(problem.status, PROBLEM, body, request_id, problem.headers)
+
+
+def _problem(error: Exception) -> Problem:
+    match error:
+        case msgspec.ValidationError():
+            where = "; /v1/model tells the features" if ".features" in str(error) else ""
+            return Problem(422, f"the body does not fit: {error}{where}.")
+        case msgspec.DecodeError() | UnicodeDecodeError():
+            return Problem(400, f"the body is no JSON: {error}.")
+        case InputError():
+            return Problem(422, str(error))
+    return Problem(500, "the service failed on this request; tell its owner.")

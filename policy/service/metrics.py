@@ -42,7 +42,7 @@ class Metrics(Collector):
     """
 
     def __init__(self) -> None:
-        self.answers: Counter[tuple[str, int]] = Counter()
+        self.answers: Counter[tuple[bytes, int]] = Counter()
         self.decisions: Counter[str] = Counter()
         self.shadow_differs = 0
         self._buckets, self._seconds = [0] * (len(_SECONDS) + 1), 0.0
@@ -63,7 +63,7 @@ class Metrics(Collector):
         """Yield the families; the protocol of prometheus_client."""
         answers = CounterMetricFamily("uplift_answers", "Answers", labels=["path", "status"])
         for (path, status), count in self.answers.items():
-            answers.add_metric([path, str(status)], count)
+            answers.add_metric([path.decode(), str(status)], count)
         decisions = CounterMetricFamily("uplift_decisions", "Decisions", labels=["reason"])
         for reason, count in self.decisions.items():
             decisions.add_metric([reason], count)

@@ -19,11 +19,13 @@ _PROBLEMS = {
     408: "too slow",
     413: "too large",
     422: "does not fit",
-    429: "too many requests",
+    429: "too many callers",
+    431: "too large a head",
     500: "the service failed",
     503: "not now",
 }
-_OF_BODIES = (400, 408, 413, 422, 429, 500)
+_OF_ALL = (400, 408, 429, 431, 500)
+_OF_BODIES = (413, 422)
 
 
 class _Post(NamedTuple):
@@ -127,7 +129,7 @@ def page(engine: DecisionEngine) -> bytes:
 
 def _get(summary: str, kind: str, problems: tuple[int, ...]) -> dict[str, Any]:
     told = {"200": {"description": "OK", "content": {kind: {"schema": {}}}}}
-    return {"summary": summary, "responses": told | _problems((*problems, 500))}
+    return {"summary": summary, "responses": told | _problems((*_OF_ALL, *problems))}
 
 
 def _post(post: _Post) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def _post(post: _Post) -> dict[str, Any]:
     return {
         "summary": post.summary,
         "requestBody": asked,
-        "responses": told | _problems((*_OF_BODIES, *post.problems)),
+        "responses": told | _problems((*_OF_ALL, *_OF_BODIES, *post.problems)),
     } | ({"security": [{"owner": []}]} if post.owner else {})
 
 

@@ -1,19 +1,24 @@
 """The process around the service: a port, signals, a drain at the end."""
 
+import asyncio
 import gc
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-import uvicorn
+import uvloop
 
 from policy.service.app import Service
+from policy.service.connection import Connection, House
 from uplift.errors import InputError
 
 __all__ = ["serve", "token_of"]
 
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 10.0
+GRACE_SECONDS = 0.2
+"""So long a caller may still ask on a connection that it holds open, when the service stops."""
+
 BACKLOG = 2048
 
 
@@ -38,43 +43,42 @@ def serve(
         The port is in use, or the address is none of this machine's.
     """
     listening = _bound(host, port)
-    config = uvicorn.Config(
-        service,
-        http="httptools",
-        loop="auto",
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,  # who calls is who connects
-    )
-    server = _Server(config, service)
     gc.collect()
     gc.freeze()  # a model and a plan are no garbage: collections need not look at them again
-    if ready is not None:
-        ready(*listening.getsockname()[:2])
     try:
-        server.run(sockets=[listening])
+        uvloop.run(_served(service, listening, ready))
     finally:
         service.close()
 
 
-class _Server(uvicorn.Server):
-    """A server whose service knows when it is about to stop."""
+async def _served(
+    service: Service, listening: socket.socket, ready: Callable[[str, int], None] | None
+) -> None:
+    """Answer until a signal says stop."""
+    loop, stop, settings = asyncio.get_running_loop(), asyncio.Event(), service.settings
+    house = House(service, settings.most_bytes, settings.body_seconds, settings.most_callers)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = await loop.create_server(lambda: Connection(house), sock=listening, backlog=BACKLOG)
+    if ready is not None:
+        ready(*listening.getsockname()[:2])
+    await stop.wait()
+    service.draining = house.draining = True
+    server.close()
+    await _drained(house)
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
-        self._service = service
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take no more from those who ask whether it is ready."""
-        self._service.draining = True
-        super().handle_exit(sig, frame)
+async def _drained(house: House) -> None:
+    """Answer what has come, then close; what takes too long is cut off."""
+    await asyncio.sleep(GRACE_SECONDS)
+    for connection in list(house.connections):
+        connection.drain()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + DRAIN_SECONDS
+    while house.connections and loop.time() < end:
+        await asyncio.sleep(0.02)
+    for connection in list(house.connections):
+        connection.abort()
 
 
 def _bound(host: str, port: int) -> socket.socket:

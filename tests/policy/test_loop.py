@@ -10,18 +10,11 @@ from offline_eval.policies import walk
 from policy.budget import Budget
 from policy.bundle import Bundle
 from policy.job import Job, LogSource, Split
-from policy.loop import (
-    assess_plan,
-    held_out_curves,
-    judge_log,
-    plan_optimism,
-    plan_part,
-    report_on,
-    run_job,
-)
+from policy.loop import assess_plan, plan_optimism, report_on, run_job
 from policy.plan import plan_requests
 from policy.problem import Limits
 from policy.progress import Stages
+from policy.report_parts import held_out_curves, judge_log, plan_part
 from uplift.boosting import BoostParams
 from uplift.errors import InputError
 from uplift.learners import AutoLearner

@@ -174,39 +174,6 @@ def test_paths_methods_and_ids(server, points):
     assert server.ask("GET", "/live", None, hostile)[2]["x-request-id"] != "a" * 500
 
 
-def test_a_body_that_never_comes_is_given_up(bundle):
-    service = build_service(bundle)
-    object.__setattr__(service.settings, "body_seconds", 0.05)
-    told = []
-
-    async def receive():
-        await asyncio.sleep(10)
-
-    async def send(message):
-        told.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/v1/decide", "headers": []}
-    asyncio.run(service(scope, receive, send))
-    assert told[0]["status"] == 408
-
-
-def test_more_than_the_house_holds_is_turned_away(bundle):
-    service = build_service(bundle)
-    service._waiting = service.settings.most_waiting
-    told = []
-
-    async def send(message):
-        told.append(message)
-
-    async def receive():
-        return {"type": "http.request", "body": b"{}"}
-
-    scope = {"type": "http", "method": "POST", "path": "/v1/decide", "headers": []}
-    asyncio.run(service(scope, receive, send))
-    assert told[0]["status"] == 429
-    assert (b"retry-after", b"1") in told[0]["headers"]
-
-
 def test_reload_is_atomic_and_for_the_owner(server, bundle, points, tmp_path):
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     assert server.ask("POST", "/admin/reload", {})[0] == 401

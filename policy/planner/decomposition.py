@@ -39,6 +39,9 @@ FIRST_RADIUS = 0.3
 WARM_RADIUS = 0.01
 """The same where prices are known: they are near, and the box doubles when they are not."""
 
+LEAST_VALUE = 1e-6
+"""Least scale of a group's value, as a share of that of a price: cuts stay what GLOP can solve."""
+
 SAMPLE_SESSIONS = 20_000
 """Sessions that the first prices are found on, where there are many more."""
 
@@ -298,7 +301,9 @@ class Search:
         paid = self._rows.combined(prices)
         average = plans.gain.sum() / spend.sum() if spend.any() else paid.max()
         scale = abs(float(average)) or self._widest or 1.0
-        self._master = Master(self._rows, scale, abs(upper) / plans.gain.size or 1.0)
+        # A bound of less than a request's worth may be what rounding leaves of none.
+        value = max(abs(upper) / plans.gain.size, LEAST_VALUE * scale)
+        self._master = Master(self._rows, scale, value)
         self._radius = (WARM_RADIUS if prices.any() else FIRST_RADIUS) * scale
 
     def _resize(self, upper: float) -> None:

@@ -10,9 +10,9 @@ CONSTRAINTS := constraints/py$(shell $(PYTHON) -c 'import sys; print("%d%d" % sy
 run: $(READY)
 	$(BIN)/request-uplift run $(JOB)
 
-test: $(READY) lint types
+test: $(READY) lint
 	scripts/redis.sh
-	$(BIN)/python -m pytest
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest; tests=$$?; wait $$types && exit $$tests
 
 fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

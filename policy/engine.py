@@ -134,11 +134,6 @@ class DecisionEngine:
         self._length, self._dearest = schema.page_length, max(schema.arm_cost)
         self._at_random = sum(schema.arm_cost) / len(schema.arm_cost)
         self._n_arms, self._draw = len(schema.arms), random.Random(seed).random
-        self._given: Callable[[int, float, str, bool], tuple[int, float, str]] = self._drawn
-        if quota is not None:
-            self._given = self._capped
-        elif explore > 0:
-            self._given = self._mixed
         self._log, self._number, self._boot = log, itertools.count(1), f"{uuid.uuid4().hex[:12]}-"
         self._columns = tuple(f"uplift_{arm}" for arm in schema.arms[1:])
         self._kept = tuple(dict.fromkeys(("user_id", schema.cluster, "session_id", *encoder.names)))
@@ -367,6 +362,13 @@ class DecisionEngine:
         arm, chance, reason = self._given(arm, share, reason, refused)
         number = "" if self._log is None else f"{self._boot}{next(self._number):x}"
         return Decision(arm, chance, uplift, price, reserve, reason, self.plan_version, number)
+
+    def _given(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
+        """Return the arm that is given, the probability that it had, and why."""
+        if self._quota is not None:
+            return self._capped(arm, share, reason, refused)
+        draw = self._mixed if self._explore > 0 else self._drawn
+        return draw(arm, share, reason, refused)
 
     def _drawn(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
         """Draw the arm; return it, the probability that it had, and why."""

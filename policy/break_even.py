@@ -12,8 +12,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
+
 from policy.problem import Limits
-from policy.reserve import ReserveTable
+from policy.reserve import ReserveTable, left
 
 __all__ = ["BreakEven"]
 
@@ -91,15 +93,11 @@ class BreakEven:
     def _known(self, best: int, place: int, made: int, on_page: int) -> list[float]:
         """Return (L,) ``price cost + reserve`` at the reserve's prices, and keep it."""
         assert self._reserve is not None
-        k = _left(self._limits.per_session, made, self._sizes[0])
-        q = _left(self._limits.per_page, on_page, self._sizes[1])
+        limits, (on_session, on_a_page) = self._limits, self._sizes
+        k = int(left(limits.per_session, np.asarray(made), on_session))
+        q = int(left(limits.per_page, np.asarray(on_page), on_a_page))
         kept = self._reserve.value[:, place, k, q]
         rising = list(accumulate((self._reserve.price * self._cost[best] + kept).tolist(), max))
         if len(self._rising) < MOST_KEPT:  # callers may tell any counts of requests
             self._rising[best, place, made, on_page] = rising
         return rising
-
-
-def _left(cap: int | None, made: int, size: int) -> int:
-    """Return the index of what a cap leaves, as `policy.reserve.left` does."""
-    return 0 if cap is None or size == 1 else min(max(cap - made, 1), size) - 1

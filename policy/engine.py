@@ -354,23 +354,36 @@ class DecisionEngine:
             state.slots_since,
         )
         if pacer is not None:  # before the quota, and whatever is drawn
-            asked = share * self.schema.arm_cost[arm]
-            asked += 0.0 if refused else self._explore * (self._at_random - asked)
-            made, where = (state.requests, state.on_page), (page, position)
-            even = (0.0, 0.0) if refused else rule.break_even.price(uplift, arm, *where, *made)
-            pacer.decided(now, asked, *even)
+            asked, worth, cost = share * self.schema.arm_cost[arm], 0.0, 0.0
+            if not refused:
+                asked += self._explore * (self._at_random - asked)
+                worth, cost = rule.break_even.price(
+                    uplift, arm, page, position, state.requests, state.on_page
+                )
+            pacer.decided(now, asked, worth, cost)
         arm, chance, reason = self._given(arm, share, reason, refused)
         number = "" if self._log is None else f"{self._boot}{next(self._number):x}"
         return Decision(arm, chance, uplift, price, reserve, reason, self.plan_version, number)
 
     def _given(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
-        """Return the arm that is given, the probability that it had, and why."""
-        if self._quota is not None:
-            return self._capped(arm, share, reason, refused)
-        draw = self._mixed if self._explore > 0 else self._drawn
-        return draw(arm, share, reason, refused)
+        """Return the arm that is given, the probability that it had, and why.
 
-    def _drawn(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
+        The most that may be spent is taken of the quota before anything is drawn: so its answer
+        does not depend on the draw, and the propensity is the true one.
+        """
+        explores = self._explore > 0 and not refused
+        draw = self._mixed if explores else self._drawn
+        if self._quota is None or not (explores or share > 0):
+            return draw(arm, share, reason)
+        most = self._dearest if explores else self.schema.arm_cost[arm]
+        if not self._quota.try_take(most):
+            return 0, 1.0, "over budget"
+        arm, chance, reason = draw(arm, share, reason)
+        if most > (spent := self.schema.arm_cost[arm]):
+            self._quota.give_back(most - spent)
+        return arm, chance, reason
+
+    def _drawn(self, arm: int, share: float, reason: str) -> tuple[int, float, str]:
         """Draw the arm; return it, the probability that it had, and why."""
         if share >= 1:
             return arm, 1.0, reason
@@ -378,34 +391,14 @@ class DecisionEngine:
             return (arm, share, reason) if self._draw() < share else (0, 1 - share, "tie")
         return 0, 1.0, reason
 
-    def _mixed(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
+    def _mixed(self, arm: int, share: float, reason: str) -> tuple[int, float, str]:
         """Draw as `_drawn` does, and with the share `explore` any arm alike."""
-        if refused:
-            return 0, 1.0, reason
         each = self._explore / self._n_arms
         if self._draw() < self._explore:
             drawn = min(int(self._draw() * self._n_arms), self._n_arms - 1)
             return drawn, self._chance(drawn, arm, share, each), "explored"
         given = arm if share >= 1 or self._draw() < share else 0
         return given, self._chance(given, arm, share, each), reason
-
-    def _capped(self, arm: int, share: float, reason: str, refused: bool) -> tuple[int, float, str]:
-        """Draw within the quota.
-
-        The most that may be spent is taken of it before anything is drawn: so its answer does not
-        depend on the draw, and the propensity is the true one.
-        """
-        explores = self._explore > 0 and not refused
-        if self._quota is None or not (explores or share > 0):
-            return 0, 1.0, reason
-        most = self._dearest if explores else self.schema.arm_cost[arm]
-        if not self._quota.try_take(most):
-            return 0, 1.0, "over budget"
-        draw = self._mixed if explores else self._drawn
-        arm, chance, reason = draw(arm, share, reason, refused)
-        if most > (spent := self.schema.arm_cost[arm]):
-            self._quota.give_back(most - spent)
-        return arm, chance, reason
 
     def _chance(self, drawn: int, arm: int, share: float, each: float) -> float:
         """Return the probability of an arm, whichever way it is drawn."""

@@ -48,15 +48,20 @@ static void put_on(double control, Py_ssize_t n, const double *uplift, int binar
 const char on_doc[] = "on(control, uplift, binary) -> float\n\n"
                       "Outcome under arm 0, within what the uplifts of the other arms allow.";
 
+/* Read the outcome under arm 0 and uplifts; the number of these, or -1 with an exception. */
+static Py_ssize_t read_pair(PyObject *const *args, double *control, double *uplift) {
+    *control = PyFloat_AsDouble(args[0]);
+    return PyErr_Occurred() ? -1 : read_floats(args[1], uplift);
+}
+
 PyObject *on(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
-    double uplift[MOST_ARMS], outcome[MOST_ARMS + 1];
+    double control, uplift[MOST_ARMS], outcome[MOST_ARMS + 1];
     if (count != 3) {
         PyErr_SetString(PyExc_TypeError, "on takes control, uplift and whether it is binary");
         return NULL;
     }
-    double control = PyFloat_AsDouble(args[0]);
-    Py_ssize_t n = read_floats(args[1], uplift);
-    if (n < 0 || PyErr_Occurred()) {
+    Py_ssize_t n = read_pair(args, &control, uplift);
+    if (n < 0) {
         return NULL;
     }
     put_on(control, n, uplift, PyObject_IsTrue(args[2]), outcome);
@@ -167,14 +172,13 @@ PyDoc_STRVAR(apply_doc, "apply(control, uplift) -> tuple\n\n"
              "Calibrated uplift of each arm, from the outcome under arm 0 and predicted uplift.");
 
 static PyObject *Calibration_apply(Calibration *self, PyObject *const *args, Py_ssize_t count) {
-    double uplift[MOST_ARMS], outcome[MOST_ARMS + 1];
+    double control, uplift[MOST_ARMS], outcome[MOST_ARMS + 1];
     if (count != 2) {
         PyErr_SetString(PyExc_TypeError, "apply takes control and uplift");
         return NULL;
     }
-    double control = PyFloat_AsDouble(args[0]);
-    Py_ssize_t n = read_floats(args[1], uplift);
-    if (n < 0 || PyErr_Occurred()) {
+    Py_ssize_t n = read_pair(args, &control, uplift);
+    if (n < 0) {
         return NULL;
     }
     if (n != self->n_arms) {

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
-from typing import Any, NoReturn
+from typing import Any
 
 import httptools
 import msgspec
@@ -41,14 +41,14 @@ class Settings:
     ----------
     most_bytes : of a body
     most_callers : connections at once; more get 429
-    body_seconds : within which all of a request must have come
+    request_seconds : within which all of a request must have come
     admin_token : without one there is no ``/admin``
     admin_anywhere : whether others than this machine may call ``/admin``
     """
 
     most_bytes: int = 1 << 20
     most_callers: int = 1000
-    body_seconds: float = 5.0
+    request_seconds: float = 5.0
     admin_token: str | None = None
     admin_anywhere: bool = False
 
@@ -152,17 +152,15 @@ class Service:
 
     def _got(self, method: bytes, path: bytes) -> tuple[bytes, bytes]:
         """Return kind and body of what is asked for."""
-        if method != b"GET" or path not in self._gets:
-            self._not_here(path.decode("latin-1"), method.decode("latin-1"))
-        kind, get = self._gets[path]
-        return kind, get()
-
-    def _not_here(self, path: str, method: str) -> NoReturn:
-        if path.encode("latin-1") in self._paths:
-            allowed = "POST" if path.encode("latin-1") in self._posts else "GET"
-            detail = f"{method} is not for {path}; use {allowed}."
-            raise Problem(405, detail, ((b"allow", allowed.encode()),))
-        raise Problem(404, f"nothing is at {path[:200]}; /docs lists what there is.")
+        if method == b"GET" and path in self._gets:
+            kind, get = self._gets[path]
+            return kind, get()
+        told = path.decode("latin-1")[:200]
+        if path not in self._paths:
+            raise Problem(404, f"nothing is at {told}; /docs lists what there is.")
+        allowed = b"POST" if path in self._posts else b"GET"
+        detail = f"{method.decode('latin-1')} is not for {told}; use {allowed.decode()}."
+        raise Problem(405, detail, ((b"allow", allowed),))
 
     def _admit(self, headers: Mapping[bytes, bytes], client: str) -> None:
         """Let the owner in, and no one else."""
@@ -195,18 +193,24 @@ class Service:
             state=point.state,
         )
         if self.shadow is not None:
-            other = self.shadow.decide(
-                self._by_name(point, values), session=point.session_id, state=point.state
-            )
-            self.metrics.shadow_differs += other.arm != decision.arm
+            self._compared(self.shadow, point, values, decision)
         self.metrics.decided(decision.reason, perf_counter() - begin)
         return decision
 
-    def _by_name(self, point: Any, values: tuple[Any, ...]) -> dict[str, Any]:
-        """Return what a point tells, for an engine whose model may have other features."""
+    def _compared(
+        self, shadow: DecisionEngine, point: Any, values: tuple[Any, ...], decision: Decision
+    ) -> None:
+        """Let the shadow decide too; where it cannot, as by other features, that is counted."""
         told = dict(zip(self.engine.features, values, strict=True))
         told |= {"page": point.page, "position": point.position}
-        return told if point.user_id is None else told | {"user_id": point.user_id}
+        if point.user_id is not None:
+            told["user_id"] = point.user_id
+        try:
+            other = shadow.decide(told, session=point.session_id, state=point.state)
+        except InputError:
+            self.metrics.shadow_failures += 1
+        else:
+            self.metrics.shadow_differs += other.arm != decision.arm
 
     def _outcome(self, body: bytes) -> bytes:
         event = self._event(body)

@@ -50,14 +50,16 @@ class House:
     Attributes
     ----------
     handler : answers
-    most_bytes, body_seconds : of a body
+    most_bytes : of a body
+    request_seconds : within which all of a request must have come
     most_connections : at once; more are turned away with 429
     draining : whether each answer is its connection's last
+    connections : that are open
     """
 
     handler: Handler
     most_bytes: int
-    body_seconds: float
+    request_seconds: float
     most_connections: int
     draining: bool = False
     connections: set["Connection"] = field(default_factory=set)
@@ -72,6 +74,7 @@ class Connection(asyncio.Protocol):
     """
 
     _transport: asyncio.Transport
+    _idle: asyncio.TimerHandle
 
     def __init__(self, house: House) -> None:
         self._house, self._handler = house, house.handler
@@ -93,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._client = (transport.get_extra_info("peername") or ("",))[0]
         full = len(self._house.connections) >= self._house.most_connections
         self._house.connections.add(self)
-        self._loop.call_later(IDLE_SECONDS, self._sweep)
+        self._idle = self._loop.call_later(IDLE_SECONDS, self._sweep)
         if full:
             retry = ((b"retry-after", b"1"),)
             self._refuse(Problem(429, "too many callers at once; try again in a second.", retry))
@@ -102,6 +105,7 @@ class Connection(asyncio.Protocol):
         """Forget a client."""
         self._over = True
         self._house.connections.discard(self)
+        self._idle.cancel()  # it would hold what is over for as long as an idle caller has
         self._stop_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -255,10 +259,10 @@ class Connection(asyncio.Protocol):
         if not self._head_done and self._received > MOST_HEAD:
             self._refuse(Problem(431, f"the head has more than {MOST_HEAD} bytes; send less."))
         elif self._timer is None:
-            self._timer = self._loop.call_later(self._house.body_seconds, self._timed_out)
+            self._timer = self._loop.call_later(self._house.request_seconds, self._timed_out)
 
     def _timed_out(self) -> None:
-        seconds = self._house.body_seconds
+        seconds = self._house.request_seconds
         self._refuse(Problem(408, f"the request did not come within {seconds:g} s."))
 
     def _stop_timer(self) -> None:
@@ -274,4 +278,4 @@ class Connection(asyncio.Protocol):
         if idle >= IDLE_SECONDS and self._waiting is None:
             self.abort() if self._transport.get_write_buffer_size() else self._end()
         else:
-            self._loop.call_later(max(IDLE_SECONDS - idle, 1.0), self._sweep)
+            self._idle = self._loop.call_later(max(IDLE_SECONDS - idle, 1.0), self._sweep)

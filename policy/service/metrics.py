@@ -38,13 +38,14 @@ class Metrics(Collector):
     ----------
     answers : by path and status
     decisions : by reason
-    shadow_differs : decisions that the shadow bundle took otherwise
+    shadow_differs, shadow_failures : decisions that the shadow bundle took otherwise, or could not
+        take
     """
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[bytes, int]] = Counter()
         self.decisions: Counter[str] = Counter()
-        self.shadow_differs = 0
+        self.shadow_differs = self.shadow_failures = 0
         self._buckets, self._seconds = [0] * (len(_SECONDS) + 1), 0.0
         self._logs: Mapping[str, DecisionLog] = {}
         self._archiver: Archiver | None = None
@@ -73,7 +74,9 @@ class Metrics(Collector):
             "uplift_shadow_differs", "Decisions that the shadow took otherwise"
         )
         differs.add_metric([], self.shadow_differs)
-        yield from (answers, decisions, seconds, differs)
+        told = "Decisions that the shadow could not take"
+        failures = CounterMetricFamily("uplift_shadow_failures", told, self.shadow_failures)
+        yield from (answers, decisions, seconds, differs, failures)
         yield from self._logged()
         if self._quota is not None:
             yield from _shared(self._quota)

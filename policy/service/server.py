@@ -56,7 +56,7 @@ async def _served(
 ) -> None:
     """Answer until a signal says stop."""
     loop, stop, settings = asyncio.get_running_loop(), asyncio.Event(), service.settings
-    house = House(service, settings.most_bytes, settings.body_seconds, settings.most_callers)
+    house = House(service, settings.most_bytes, settings.request_seconds, settings.most_callers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = await loop.create_server(lambda: Connection(house), sock=listening, backlog=BACKLOG)

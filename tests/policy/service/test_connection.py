@@ -1,6 +1,7 @@
 """Connections as clients use and abuse them; the handler answers what it is asked."""
 
 import asyncio
+import gc
 import json
 
 import pytest
@@ -30,7 +31,7 @@ class Echo:
 
 def talk(conversation, **options):
     """Run a conversation with a server: it gets the house and a function that connects."""
-    given = {"most_bytes": 1000, "body_seconds": 0.3, "most_connections": 50} | options
+    given = {"most_bytes": 1000, "request_seconds": 0.3, "most_connections": 50} | options
 
     async def run():
         house = House(Echo(), **given)
@@ -267,5 +268,22 @@ def test_an_idle_caller_is_let_go(monkeypatch):
         await answered(reader)
         assert await ended(reader)
         writer.close()
+
+    talk(conversation)
+
+
+def test_nothing_is_left_of_callers_that_have_gone():
+    """Not even until they would have been idle for too long: callers may come by the thousand."""
+
+    async def conversation(house, connect):
+        for _ in range(100):
+            reader, writer = await connect()
+            writer.write(b"GET /a HTTP/1.1\r\n\r\n")
+            await answered(reader)
+            writer.close()
+            await writer.wait_closed()
+        await asyncio.sleep(0.05)
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Connection)]
 
     talk(conversation)

@@ -21,10 +21,12 @@ from policy.bundle import Bundle
 from policy.decision_log.archive import read_decisions
 from policy.decision_log.writer import DecisionLog
 from policy.engine import DecisionEngine
+from policy.plan import plan_requests
 from policy.service.build import build_service
 from policy.service.openapi import document
 from policy.service.server import token_of
 from policy.session_state import SessionState
+from uplift import BoostParams, RequestLog, UpliftModel
 from uplift.errors import InputError
 from uplift.parquet import read_frame
 
@@ -288,6 +290,23 @@ def test_a_shadow_decides_and_does_not_act(bundle, points, tmp_path):
     shadow = read_decisions(tmp_path / "shadow")
     np.testing.assert_array_equal(shadow["arm"], [d["arm"] for d in decided])
     assert not set(shadow["decision_id"]) & {d["decision_id"] for d in decided}
+
+
+def test_a_shadow_that_cannot_decide_fails_no_decision(bundle, points, feed_log, tmp_path):
+    """Its model wants features that the one in service does not."""
+    schema = replace(feed_log.schema, features=("f_clicks_*",), categorical=())
+    log = RequestLog.unchecked(feed_log.frame, schema)
+    model = UpliftModel.fit(log, "t", BoostParams(max_rounds=5))
+    plan = plan_requests(model.score(log), Budget.share(0.2))
+    Bundle(model, plan).save(tmp_path / "small")
+    service = build_service(tmp_path / "small", shadow=bundle)
+    few = {name: points[0]["features"][name] for name in service.engine.features}
+    body = json.dumps(points[0] | {"features": few}).encode()
+    answer = service.answer(b"POST", b"/v1/decide", {}, body, "")
+    assert answer.status == 200
+    text = service.answer(b"GET", b"/metrics", {}, b"", "").body.decode()
+    assert "uplift_shadow_failures_total 1.0" in text
+    service.close()
 
 
 def test_a_quota_caps_what_is_decided(bundle, points):

@@ -78,10 +78,10 @@ SUDDEN = {
     ("name", "delay"), [*((name, 60) for name in SUDDEN), ("nothing", 10), ("step", 10)]
 )
 def test_capacity_is_used_and_not_overrun(name, delay):
-    used, over = used_and_over(paced(replace(SUDDEN[name], delay=delay)))
+    """The aims of `benchmarks/pacing.py`, over its two hours."""
+    used, over = used_and_over(paced(replace(SUDDEN[name], delay=delay), seconds=7200))
     assert used >= 0.97
-    # the aim of 0.5 % is that of two hours; in one, gains doubled cost 0.53 % (0.03 % by seed)
-    assert over <= 0.006
+    assert over <= 0.005
 
 
 @pytest.mark.parametrize("name", SUDDEN)
